@@ -1,0 +1,189 @@
+"""Operations on whole apps and their config; every door calls these."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from runtime import names
+from runtime.converge import Converger
+from runtime.deployer import Deployer, Draft, Outcome
+from runtime.errors import Conflict, LockstepError, NotFound, UsageError
+from runtime.locks import Locked
+from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, env_name
+from runtime.parts import Parts
+from runtime.scheduler.runlog import RunLogs
+from runtime.story import Story
+
+VALUE_LIMIT = 64 * 1024  # bytes of one config value
+CONFIG_LIMIT = 512  # values of one app
+
+
+def check_app_name(name: str) -> str:
+    """The name if it may be an app's. Raises UsageError."""
+    try:
+        return app_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+class Apps:
+    """Creating, configuring and destroying apps."""
+
+    def __init__(self, parts: Parts, deployer: Deployer) -> None:
+        self._parts = parts
+        self._deployer = deployer
+
+    def repository(self, app: str) -> Path:
+        return self._parts.settings.repositories / f"{app}.git"
+
+    def create(self, name: str, who: str) -> App:
+        """Raises UsageError for a bad name, LockstepError when there is such an app."""
+        check_app_name(name)
+        with self._parts.store.write() as tx:
+            if tx.apps.find(name) is not None:
+                raise LockstepError(f"there is an app '{name}' already: choose another name")
+            app = tx.apps.create(name, self._parts.clock())
+            tx.events.add(who=who, app=name, action="apps:create", result="ok", now=self._parts.clock())
+        return app
+
+    async def destroy(self, name: str, who: str) -> None:
+        """Remove everything the app has: processes, route, network, volumes, images, keys in Redis, repository.
+
+        The row goes last, so that an interrupted destroy can be run again.
+        """
+        with self._parts.store.write() as tx:
+            tx.apps.get(name)
+        async with self._deployer.locks.quietly(name) as free:
+            if not free:
+                raise Locked(f"{name} is being deployed: wait for its end, then destroy it")
+            with self._parts.store.write() as tx:
+                tx.apps.set_current(name, None)
+            self._parts.wake_scheduler()
+            await Converger(self._parts).converge(name)
+            await self._remove_containers(name)
+            await self._remove_network(name)
+            await self._remove_redis_user(name)
+            await remove_leftovers(self._parts, name)
+            shutil.rmtree(self.repository(name), ignore_errors=True)
+            self._deployer.logs.forget(name)
+            RunLogs(self._parts.settings.logs).remove_app(name)
+            with self._parts.store.write() as tx:
+                tx.apps.remove(name)
+                tx.events.add(who=who, app=name, action="apps:destroy", result="ok", now=self._parts.clock())
+
+    async def set_config(self, app: str, values: dict[str, str], who: str, story: Story) -> Outcome | None:
+        """Set values; a live app gets a new release from them, in one deploy for all. None: nothing is live yet."""
+        for name, value in values.items():
+            _check_value(name, value)
+        return await self._change_config(app, values, (), who, story)
+
+    async def unset_config(self, app: str, unset: tuple[str, ...], who: str, story: Story) -> Outcome | None:
+        """Raises LockstepError, naming it, when a value is not set."""
+        with self._parts.store.read() as tx:
+            missing = [name for name in unset if name not in tx.apps.config(app)]
+        if missing:
+            raise LockstepError(f"{missing[0]} is not set on {app}: 'config {app}' lists what is")
+        return await self._change_config(app, {}, unset, who, story)
+
+    async def scale(self, app: str, wanted: dict[str, int], who: str) -> None:
+        """Set replicas of processes, now and for later releases, and see them so. No release is made of it.
+
+        Raises UsageError for a process that the live release does not have.
+        """
+        with self._parts.store.read() as tx:
+            current = tx.releases.current(app) if tx.apps.get(app) else None
+        for process in wanted:
+            _check_scalable(app, current, process)
+        async with self._deployer.locks.quietly(app) as free:
+            if not free:
+                raise Locked(f"{app} is being deployed: scale it when that has ended")
+            with self._parts.store.write() as tx:
+                for process, replicas in wanted.items():
+                    tx.apps.set_scale(app, process, replicas)
+                detail = " ".join(f"{process}={replicas}" for process, replicas in wanted.items())
+                now = self._parts.clock()
+                tx.events.add(who=who, app=app, action="ps:scale", detail=detail, result="ok", now=now)
+            await Converger(self._parts).converge(app)
+
+    async def _change_config(
+        self, app: str, values: dict[str, str], unset: tuple[str, ...], who: str, story: Story
+    ) -> Outcome | None:
+        description = f"config:{'unset' if unset else 'set'} {' '.join(unset or sorted(values))}"
+
+        def changed(before: dict[str, str]) -> dict[str, str]:
+            after = {name: value for name, value in {**before, **values}.items() if name not in unset}
+            if len(after) > CONFIG_LIMIT:
+                raise LockstepError(f"{app} would have {len(after)} config values and {CONFIG_LIMIT} are allowed")
+            return after
+
+        with self._parts.store.write() as tx:
+            before, current = tx.apps.config(app), tx.releases.current(app) if tx.apps.get(app) else None
+            now = self._parts.clock()
+            tx.events.add(who=who, app=app, action=description, result="ok", now=now)
+            if current is None:
+                tx.apps.replace_config(app, changed(before), who, now)
+        if current is None or changed(before) == before:
+            return None
+
+        async def make(deploy: Deploy, _: Story) -> Draft:
+            with self._parts.store.read() as tx:
+                live, config = tx.releases.current(app), tx.apps.config(app)
+            if live is None:
+                raise LockstepError(f"the release of {app} that was live has been undone meanwhile: try again")
+            return Draft(live.commit, live.image, live.spec, description, changed(config))
+
+        return await self._deployer.deploy(app, kind="config", who=who, commit=current.commit, make=make, story=story)
+
+    async def _remove_containers(self, app: str) -> None:
+        for container in await self._parts.fleet.containers(app=app):
+            await self._parts.fleet.remove_container(container["Id"])
+
+    async def _remove_network(self, app: str) -> None:
+        network = names.network(self._parts.settings.instance, app)
+        await self._parts.redis.leave(network)
+        await self._parts.router.leave(network)
+        await self._parts.fleet.remove_network(network)
+
+    async def _remove_redis_user(self, app: str) -> None:
+        with self._parts.store.read() as tx:
+            password = tx.apps.redis_password(app)
+        if password is not None:
+            await self._parts.redis.expel(app)
+
+
+async def remove_leftovers(parts: Parts, app: str) -> None:
+    """Remove the volumes and images of an app."""
+    engine, instance = parts.fleet.engine, parts.settings.instance
+    marks = [f"{names.INSTANCE}={instance}", f"{names.APP}={app}"]
+    volumes = await engine.get("/volumes", filters={"label": marks})
+    for volume in volumes["Volumes"] or []:
+        with suppress(NotFound):
+            await engine.delete(f"/volumes/{volume['Name']}", force=True)
+    images = await engine.get("/images/json", filters={"reference": [f"{instance}/{app}"]})
+    for tag in [tag for image in images for tag in image["RepoTags"] or []]:
+        if tag.startswith(f"{instance}/{app}:"):
+            with suppress(NotFound, Conflict):
+                await engine.delete(f"/images/{tag}", force=True)
+
+
+def _check_scalable(app: str, release: Release | None, process: str) -> None:
+    if release is None:
+        raise LockstepError(f"nothing of {app} is live: push to it, then scale it")
+    known = {item.name: item for item in release.spec.processes}
+    if process not in known:
+        raise UsageError(f"{app} has no process '{process[:40]}': it has {', '.join(known) or 'none'}")
+    if release.spec.dialect is Dialect.DEPLOIO and known[process].kind is ProcessKind.WORKER:
+        raise UsageError(
+            f"{process} is a worker job of {release.spec.dialect.value}: there is always exactly one of it"
+        )
+
+
+def _check_value(name: str, value: str) -> None:
+    try:
+        env_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if "\0" in value or len(value.encode()) > VALUE_LIMIT:
+        raise UsageError(f"the value of {name} is not possible: use at most {VALUE_LIMIT} bytes without a NUL")

@@ -1,0 +1,213 @@
+"""Making an app's engine objects and route what its row says: after a failed deploy, a crash, a foreign hand."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Final
+
+from runtime import names
+from runtime.engine import specs
+from runtime.engine.tasks import Service
+from runtime.errors import Conflict, DeadlinePassed, NotFound, RouterError, explain
+from runtime.model import ProcessKind, Release
+from runtime.parts import Parts, place_of, route_of, scaled
+from runtime.secrets import make_password
+from runtime.waiting import ticks
+
+log = logging.getLogger(__name__)
+
+
+SCALE_DEADLINE: Final = 60.0  # seconds for a process to run as often as it should
+UNCOUNTED: Final = 0.1  # seconds in which a request may have found its target and is not counted by the router yet
+CRASHES: Final = 3  # ends after which it is not waited for any more
+
+
+class Converger:
+    """Idempotent: run again after any interruption, it goes on where the last one stopped."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def converge(self, app: str) -> list[str]:
+        """Have exactly the current release of `app` run; what was changed, one phrase each.
+
+        At no moment are two releases active: the workers of others are gone, then web is up, then the requests
+        go there, then the workers start; the webs of others drain and go last.
+        """
+        with self._parts.store.read() as tx:
+            current = tx.releases.current(app)
+        number = None if current is None else current.number
+        release = None if current is None else scaled(self._parts.store, current)
+        done = await self._remove_hooks(app)
+        done += await self._stop_foreign_workers(app, number)
+        if release is not None:
+            done += await set_stage(self._parts, release)
+            done += await self._ensure(release, ProcessKind.WEB)
+        done += await self._route(app, current)
+        if release is not None:
+            done += await self._ensure(release, ProcessKind.WORKER)
+            done += await self._remove_strangers(release)
+        done += await self.remove_others(app, number)
+        return done
+
+    async def remove_others(self, app: str, number: int | None) -> list[str]:
+        """Drain and remove the services of every release but this one."""
+        others = [service for service in await self._parts.fleet.services(app) if service.release != number]
+        done = await self._drain([service for service in others if service.kind == names.WEB])
+        await self._parts.fleet.stop(others)
+        for service in others:
+            await self._parts.fleet.remove_service(service)
+        return done + [f"removed {service.name}" for service in others]
+
+    async def _drain(self, webs: list[Service]) -> list[str]:
+        """Let the requests that these webs have been sent end, for as long as their grace."""
+        tasks = [task for web in webs for task in await self._parts.fleet.tasks(web) if task.running]
+        addresses = tuple(task.address for task in tasks if task.address is not None)
+        if not addresses:
+            return []
+        looked_at = ticks() + UNCOUNTED
+
+        async def idle() -> bool | None:
+            if ticks() < looked_at or await self._parts.router.under_way(addresses):
+                return None
+            return True
+
+        what = f"the requests under way to {', '.join(sorted(web.name for web in webs))} to end"
+        try:
+            await self._parts.fleet.events.until(what, max(web.grace for web in webs), idle)
+        except DeadlinePassed:
+            return [f"cut off {await self._parts.router.under_way(addresses)} requests after the grace"]
+        except RouterError as error:
+            log.warning("%s: nothing drains through a router that is away", explain(error))
+        return []
+
+    async def stop_foreign_workers(self, app: str) -> list[str]:
+        """No worker of a release that is not the current one runs."""
+        with self._parts.store.read() as tx:
+            current = tx.releases.current(app)
+        return await self._stop_foreign_workers(app, None if current is None else current.number)
+
+    async def _remove_hooks(self, app: str) -> list[str]:
+        """Containers of a deploy that is not under way any more: its server ended before they did."""
+        left = await self._parts.fleet.containers(app=app, kind=names.HOOK)
+        for container in left:
+            await self._parts.fleet.remove_container(container["Id"])
+        return [f"removed {container['Names'][0].removeprefix('/')}" for container in left]
+
+    async def _stop_foreign_workers(self, app: str, number: int | None) -> list[str]:
+        services = await self._parts.fleet.services(app)
+        foreign = [service for service in services if service.kind == names.WORKER and service.release != number]
+        await self._parts.fleet.stop(foreign)  # all: one that is scaled to nothing may still be in its grace
+        return [f"stopped {service.name}" for service in foreign if service.replicas]
+
+    async def _ensure(self, release: Release, kind: ProcessKind) -> list[str]:
+        place = place_of(self._parts.settings, self._parts.store, release)
+        there = {service.name: service for service in await self._parts.fleet.services(release.app)}
+        done: list[str] = []
+        for process in release.spec.processes:
+            if process.kind is not kind:
+                continue
+            spec = specs.process_service(release, process, place, replicas=process.replicas)
+            found = there.get(str(spec["Name"]))
+            service = await self._parts.fleet.ensure_service(spec)
+            if found is None:
+                done.append(f"made {spec['Name']}")
+            elif specs.differs(found.spec, spec):
+                done.append(f"made {spec['Name']} again")
+            elif found.replicas != process.replicas:
+                done.append(f"scaled {spec['Name']} from {found.replicas} to {process.replicas}")
+            if found is None or found.replicas != process.replicas:
+                done += await self._see_scaled(service, process.replicas)
+        return done
+
+    async def _see_scaled(self, service: Service, replicas: int) -> list[str]:
+        """Wait until so many run, and none that is to end; one that does not come up is said and left to Swarm."""
+        began = self._parts.clock()
+
+        async def look() -> bool | None:
+            tasks = await self._parts.fleet.tasks(service)
+            alive = [task for task in tasks if task.state == "running"]
+            settled = len(alive) == replicas and all(task.running for task in alive)
+            crashes = sum(task.failed and task.since > began for task in tasks)
+            return True if settled or crashes >= CRASHES else None
+
+        try:
+            await self._parts.fleet.events.until(f"{replicas} running of {service.name}", SCALE_DEADLINE, look)
+        except DeadlinePassed as error:
+            return [str(error)]
+        return []
+
+    async def _remove_strangers(self, release: Release) -> list[str]:
+        """Services labelled as this release's that its process table does not have."""
+        instance = self._parts.settings.instance
+        table = {names.service(instance, release.app, item.name, release.number) for item in release.spec.processes}
+        there = await self._parts.fleet.services(release.app)
+        strangers = [service for service in there if service.release == release.number and service.name not in table]
+        await self._parts.fleet.stop(strangers)
+        for service in strangers:
+            await self._parts.fleet.remove_service(service)
+        return [f"removed {service.name}" for service in strangers]
+
+    async def _route(self, app: str, release: Release | None) -> list[str]:
+        target = None if release is None else route_of(self._parts.settings, release)
+        if target is None:
+            return [f"took away the route of {app}"] if await self._parts.router.forget(app) else []
+        return [f"pointed {app} to {target.service}"] if await self._parts.router.point(target) else []
+
+
+async def set_stage(parts: Parts, release: Release) -> list[str]:
+    """What the processes of a release need before they can start: network, volumes, credentials. What was not there."""
+    network = await parts.fleet.ensure_network(specs.overlay_network(parts.settings.instance, release.app))
+    done = [f"attached the router to {network}"] if await parts.router.reach(network) else []
+    if release.spec.redis:
+        done += await _open_redis(parts, release.app, network)
+    for folder in release.spec.persist:
+        if await _ensure_volume(parts, release, folder):
+            done.append(f"made the folder {folder}")
+    return done
+
+
+async def _open_redis(parts: Parts, app: str, network: str) -> list[str]:
+    with parts.store.write() as tx:
+        password = tx.apps.redis_password(app)
+        if password is None:
+            password = make_password()
+            tx.apps.set_redis_password(app, password)
+    done = [f"let {app} in to the shared redis again"] if await parts.redis.admit(app, password) else []
+    return done + ([f"attached the shared redis to {network}"] if await parts.redis.reach(network) else [])
+
+
+async def _ensure_volume(parts: Parts, release: Release, folder: str) -> bool:
+    """A new volume is opened to every user, since an app's own Dockerfile may run as any."""
+    instance = parts.settings.instance
+    name = names.volume(instance, release.app, folder)
+    marks = names.labels(instance, names.SERVICE, app=release.app)
+    if not await parts.fleet.ensure_volume(name, marks):
+        return False
+    spec = {
+        "Image": parts.platform_image,
+        "Labels": names.labels(instance, names.HOOK, app=release.app, process="volume"),
+        "Entrypoint": ["chmod", "1777", "/volume"],
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Mounts": [{"Type": "volume", "Source": name, "Target": "/volume", "VolumeOptions": {"NoCopy": True}}],
+        },
+    }
+    await parts.fleet.run_once(f"{name}-open", spec, timeout=30.0, grace=1.0, on_line=lambda _: None)
+    return True
+
+
+async def prune_images(parts: Parts, app: str) -> None:
+    """Remove the images of releases older than those that are kept, and of releases that never were live."""
+    with parts.store.read() as tx:
+        current = tx.releases.current(app)
+        old = tx.releases.beyond(app, parts.settings.keep_releases)
+    for release in old:
+        if current is not None and release.number == current.number:
+            continue
+        tag = names.image(parts.settings.instance, app, release.number)
+        with suppress(NotFound, Conflict):
+            await parts.fleet.engine.delete(f"/images/{tag}")
+        with parts.store.write() as tx:
+            tx.releases.image_is_gone(app, release.number)

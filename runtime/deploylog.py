@@ -1,0 +1,78 @@
+"""What each deploy told, kept to be read again, and to be followed while it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+LIMIT: Final = 5 * 1024 * 1024  # characters of one deploy's log; what comes after is not kept
+CUT: Final = "(the log of this deploy is cut here)"
+
+
+class DeployLog:
+    """The log of a deploy under way."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._size = 0
+        self._grown = asyncio.Event()
+
+    def write(self, line: str) -> None:
+        if self._size >= LIMIT:
+            return
+        self._size += self._file.write(line + "\n")
+        if self._size >= LIMIT:
+            self._file.write(CUT + "\n")
+        self.stir()
+
+    def stir(self) -> None:
+        """Wake who follows."""
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+    async def grown(self) -> None:
+        await self._grown.wait()
+
+
+class DeployLogs:
+    """All deploys' logs, one file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "deploys"
+        self._open: dict[int, DeployLog] = {}
+
+    @contextmanager
+    def open(self, app: str, deploy: int) -> Iterator[DeployLog]:
+        """The log of a deploy that begins; lines are on disk as soon as they are written."""
+        path = self.path(app, deploy)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", buffering=1) as file:
+            log = self._open[deploy] = DeployLog(file)
+            try:
+                yield log
+            finally:
+                del self._open[deploy]
+                log.stir()
+
+    def path(self, app: str, deploy: int) -> Path:
+        return self._folder / app / f"{deploy}.log"
+
+    def forget(self, app: str) -> None:
+        """Remove the logs of all deploys of an app."""
+        shutil.rmtree(self._folder / app, ignore_errors=True)
+
+    async def follow(self, app: str, deploy: int) -> AsyncIterator[bytes]:
+        """What is there, then what comes, until the deploy ends. Raises FileNotFoundError when there is none."""
+        with self.path(app, deploy).open("rb") as file:
+            while True:
+                log = self._open.get(deploy)
+                if text := file.read():
+                    yield text
+                elif log is None:
+                    return
+                else:
+                    await log.grown()

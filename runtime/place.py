@@ -1,0 +1,34 @@
+"""Where an app's processes run, without the clients of router and Redis that `runtime.parts` brings along."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runtime import names
+from runtime.engine.specs import Place
+from runtime.model import Release
+from runtime.store import Transaction
+
+REDIS_HOST: Final = "redis"  # the name under which apps find the shared server on their network
+REDIS_PORT: Final = 6379
+
+
+def redis_url(app: str, password: str) -> str:
+    return f"redis://{app}:{password}@{REDIS_HOST}:{REDIS_PORT}/0"
+
+
+def place_in(tx: Transaction, instance: str, release: Release) -> Place:
+    """The network of a release's processes, and the credentials of its services."""
+    password = tx.apps.redis_password(release.app) if release.spec.redis else None
+    extra = () if password is None else (("REDIS_URL", redis_url(release.app, password)),)
+    return Place(instance, names.network(instance, release.app), extra)
+
+
+def scaled_in(tx: Transaction, release: Release) -> Release:
+    """The release with the replicas that an operator asked for in the place of its manifest's."""
+    wanted = tx.apps.scale(release.app)
+    processes = tuple(
+        process.model_copy(update={"replicas": wanted.get(process.name, process.replicas)})
+        for process in release.spec.processes
+    )
+    return release.model_copy(update={"spec": release.spec.model_copy(update={"processes": processes})})

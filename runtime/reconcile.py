@@ -1,0 +1,202 @@
+"""Making the world what the store says: at start-up, when the engine reports a change, and every 30 seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+from runtime import names
+from runtime.converge import Converger
+from runtime.deployer import Deployer
+from runtime.errors import LockstepError, explain
+from runtime.model import Deploy, DeployState
+from runtime.parts import Parts, routes_of
+from runtime.release import Cutover, Progress, committed, move, overtaken
+from runtime.router import Plan
+from runtime.store import Store
+from runtime.story import Story
+from runtime.survey import Stranger, Wanted, lacks, survey, wanted_of
+
+log = logging.getLogger(__name__)
+
+PERIOD: Final = 30.0  # seconds between rounds without an event
+QUIET: Final = 1.0  # seconds that a burst of events is left to end
+WHO: Final = "reconciler"
+
+
+class Reconciler:
+    """Never touches an app whose deploy is under way."""
+
+    def __init__(self, parts: Parts, deployer: Deployer) -> None:
+        self._parts = parts
+        self._deployer = deployer
+        self._converger = Converger(parts)
+        self._stirred = asyncio.Event()
+        parts.fleet.events.listeners.append(self._hear)
+
+    async def start(self) -> None:
+        """End every deploy that a stopped server left open, then make all apps what their rows say."""
+        with self._parts.store.read() as tx:
+            open_deploys = tx.deploys.unfinished()
+        # Before the routes: a server that died while it undid a deploy has left workers of the new release running.
+        for app in dict.fromkeys(deploy.app for deploy in open_deploys):
+            await self._converger.stop_foreign_workers(app)
+        await self._parts.router.load(lambda: (routes_of(self._parts.settings, self._parts.store), frozenset()))
+        for deploy in open_deploys:
+            await self._end(deploy)
+        await self.round()
+
+    async def run(self) -> None:
+        """Round after round. Cancel to stop."""
+        while True:
+            try:
+                async with asyncio.timeout(PERIOD):
+                    await self._stirred.wait()
+                await asyncio.sleep(QUIET)
+            except TimeoutError:
+                pass
+            self._stirred.clear()
+            try:
+                await self.round()
+            except Exception as error:
+                log.exception("a round of the reconciler ended early; the next one comes")
+                self._record(None, "reconcile", "the whole round", f"internal error: {type(error).__name__}")
+
+    async def round(self) -> None:
+        """Look at everything once and put right what is not so; what fails is recorded and tried again in the next."""
+        for work, what in (
+            (self._platform, "router and redis"),
+            (self._apps, "apps"),
+            (self._routes, "routes"),
+        ):
+            try:
+                await work()
+            except LockstepError as error:
+                log.warning("%s could not be reconciled: %s", what, explain(error))
+                self._record(None, "reconcile", what, explain(error))
+
+    async def _platform(self) -> None:
+        """The router and the shared Redis run, as containers of ours."""
+        parts = self._parts
+        found = await parts.fleet.containers(kind=names.PLATFORM)
+        running = {name.removeprefix("/") for item in found if item["State"] == "running" for name in item["Names"]}
+        if parts.router.container not in running:
+            await parts.router.ensure(parts.platform_image)
+            self._record(None, "reconcile", "started the router", "ok")
+        if parts.redis.container not in running:
+            await parts.redis.ensure(parts.platform_image, redis_users(parts.store))
+            self._record(None, "reconcile", "started the shared redis", "ok")
+
+    async def _apps(self) -> None:
+        seen = await survey(self._parts)
+        with self._parts.store.read() as tx:
+            known = [app.name for app in tx.apps.all()]
+            unended = {deploy.app for deploy in tx.deploys.unfinished()}
+            wanted = [wanted_of(tx, self._parts.settings.instance, app) for app in known]
+        unknown = [Wanted(app, None, None, None) for app in seen.services if app and app not in known]
+        for want in (*wanted, *unknown):
+            if want.app in unended or lacks(self._parts, seen, want):
+                async with self._deployer.locks.quietly(want.app) as free:
+                    if free:
+                        await self._put_right(want.app)
+        for stranger in seen.strangers:
+            await self._detach(stranger)
+
+    async def _put_right(self, app: str) -> None:
+        for deploy in self._left_over(app):
+            await self._end(deploy)
+        try:
+            done = await self._converger.converge(app)
+        except LockstepError as error:
+            log.warning("%s could not be reconciled: %s", app, explain(error))
+            self._record(app, "reconcile", "", explain(error))
+            return
+        if done:
+            log.info("%s reconciled: %s", app, ", ".join(done))
+            self._record(app, "reconcile", ", ".join(done), "ok")
+
+    def _left_over(self, app: str) -> list[Deploy]:
+        """Deploys that nobody works on any more: their undoing failed, or the store did not take their end."""
+        with self._parts.store.read() as tx:
+            found = [deploy for deploy in tx.deploys.unfinished() if deploy.app == app]
+        return [deploy for deploy in found if not self._deployer.works_on(deploy.id)]
+
+    async def _detach(self, stranger: Stranger) -> None:
+        """Nobody else's container hears or reaches an app on its own network."""
+        detail = f"detached the foreign container {stranger.name} from {stranger.network}"
+        try:
+            await self._parts.fleet.detach(stranger.container, stranger.network)
+        except LockstepError as error:
+            self._record(stranger.app, "reconcile", detail, explain(error))
+            return
+        self._record(stranger.app, "reconcile", detail, "ok")
+
+    async def _routes(self) -> None:
+        def plan() -> Plan:
+            routes = routes_of(self._parts.settings, self._parts.store)
+            with self._parts.store.read() as tx:
+                known = [app.name for app in tx.apps.all()]
+                unended = {deploy.app for deploy in tx.deploys.unfinished()}
+            # One whose undoing failed has a row that is ahead of its workers: requests stay until those are gone.
+            busy = frozenset(app for app in known if app in unended or self._deployer.locks.held(app))
+            return tuple(target for target in routes if target.app not in busy), busy
+
+        for app, phrase in await self._parts.router.load(plan):
+            log.info("%s reconciled: %s", app or "the router", phrase)
+            self._record(app, "reconcile", phrase, "ok")
+
+    async def _end(self, deploy: Deploy) -> None:
+        """Finish or undo a deploy that was under way when the server stopped."""
+        progress = Progress(deploy, time.monotonic())
+        stopped_in = deploy.state.value
+        try:
+            if deploy.state in (DeployState.QUEUED, DeployState.BUILDING):
+                move(self._parts, progress, DeployState.FAILED, error=f"the server stopped in {stopped_in}")
+            elif committed(deploy.state) and not self._overtaken(deploy):
+                await self._finish(progress)
+            elif deploy.state is DeployState.RETIRE:
+                move(self._parts, progress, DeployState.LIVE)  # what it left is no longer its to remove
+            else:
+                await self._undo(progress)
+        except LockstepError as error:
+            if not progress.deploy.state.ended:
+                log.warning("deploy %d of %s could not be ended: %s", deploy.id, deploy.app, explain(error))
+                self._record(deploy.app, "recover", f"deploy {deploy.id}, stopped in {stopped_in}", explain(error))
+                return
+        how = progress.deploy.state.value
+        self._record(deploy.app, "recover", f"deploy {deploy.id}, stopped in {stopped_in}: {how}", "ok")
+
+    def _overtaken(self, deploy: Deploy) -> bool:
+        with self._parts.store.read() as tx:
+            return overtaken(tx, deploy)
+
+    async def _finish(self, progress: Progress) -> None:
+        assert progress.deploy.release is not None
+        with self._parts.store.read() as tx:
+            release = tx.releases.get(progress.deploy.app, progress.deploy.release)
+        await Cutover(self._parts, progress, release, Story(log.info)).run()
+
+    async def _undo(self, progress: Progress) -> None:
+        if progress.deploy.state is not DeployState.UNDOING:
+            stopped_in = progress.deploy.state.value
+            move(self._parts, progress, DeployState.UNDOING, error=f"the server stopped in {stopped_in}")
+        await self._converger.converge(progress.deploy.app)
+        move(self._parts, progress, DeployState.FAILED)
+
+    def _record(self, app: str | None, action: str, detail: str, result: str) -> None:
+        with self._parts.store.write() as tx:
+            tx.events.add(who=WHO, app=app, action=action, detail=detail, result=result, now=self._parts.clock())
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        """A container that began or ended, an object removed, a stream that was broken: each calls for a look."""
+        if event.get("Action") in ("start", "die", "destroy", "remove", "lost"):
+            self._stirred.set()
+
+
+def redis_users(store: Store) -> dict[str, str]:
+    """Who is to be let in to the shared Redis: app -> password."""
+    with store.read() as tx:
+        found = {app.name: tx.apps.redis_password(app.name) for app in tx.apps.all()}
+    return {app: password for app, password in found.items() if password is not None}

@@ -1,0 +1,142 @@
+"""The settings of one instance: `lockstep.toml` in its home folder, each overridden by LOCKSTEP_NAME."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from runtime.errors import SettingsError
+from runtime.model import GIB, app_name
+
+FILE_NAME = "lockstep.toml"
+SOCKET_PATH_LIMIT = 107  # bytes of a unix socket's path, unix(7)
+LONGEST_SOCKET = "run/router/probe.sock"  # the longest socket path below home
+
+
+def _domain(text: str) -> str:
+    labels = text.split(".")
+    if len(text) > 200 or not all(label.replace("-", "").isalnum() and label.islower() for label in labels):
+        raise ValueError(f"'{text}' is not a domain: use lowercase letters, digits, hyphens and dots")
+    return text
+
+
+class Settings(BaseSettings):
+    """What an operator may set; the folders and sockets of the instance follow from `home`."""
+
+    model_config = SettingsConfigDict(env_prefix="LOCKSTEP_", extra="forbid", frozen=True)
+
+    home: Path
+    instance: Annotated[str, Field(max_length=20), AfterValidator(app_name)] = "lockstep"
+    domain: Annotated[str, AfterValidator(_domain)] = "localhost"
+    ssh_host: str = "0.0.0.0"  # noqa: S104 - a public server listens on all addresses
+    ssh_port: int = Field(default=2222, ge=0, le=65535)
+    http_host: str = "0.0.0.0"  # noqa: S104 - as above
+    http_port: int = Field(default=8080, ge=1, le=65535)
+    engine: str | None = None  # DOCKER_HOST of this instance
+    base_image: str | None = None  # a Debian image to build the stacks on, instead of Debian's packages
+    push_limit: int = Field(default=GIB, ge=1024)  # bytes that one push may bring
+    build_deadline: float = Field(default=3600, gt=0)  # seconds
+    health_deadline: float = Field(default=60, gt=0)  # seconds that a started web has to become healthy
+    settle: float = Field(default=2.0, ge=0)  # seconds that new workers are watched before the deploy ends
+    lock_wait: float = Field(default=600, ge=0)  # seconds that a push waits for another deploy of its app
+    keep_releases: int = Field(default=10, ge=2)  # releases whose images stay
+    fault: str | None = None  # "step:before" or "step:after": die there (tests only)
+    for_tests: bool = False  # the instance was made for tests, so that `fault` is obeyed
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = Path(init_settings()["home"])
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, home / FILE_NAME))
+
+    @property
+    def database(self) -> Path:
+        return self.home / "lockstep.db"
+
+    @property
+    def repositories(self) -> Path:
+        return self.home / "repos"
+
+    @property
+    def secret_key(self) -> Path:
+        return self.home / "secret.key"
+
+    @property
+    def host_key(self) -> Path:
+        return self.home / "ssh_host_ed25519_key"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and locks; nothing in it outlives a reboot."""
+        return self.home / "run"
+
+    @property
+    def router_run(self) -> Path:
+        return self.run / "router"
+
+    @property
+    def redis_run(self) -> Path:
+        return self.run / "redis"
+
+    @property
+    def scheduler_socket(self) -> Path:
+        return self.run / "scheduler.sock"
+
+    def host_of(self, app: str) -> str:
+        return f"{app}.{self.domain}"
+
+    def url_of(self, host: str) -> str:
+        port = "" if self.http_port == 80 else f":{self.http_port}"
+        return f"http://{host}{port}/"
+
+
+def load_settings(home: Path) -> Settings:
+    """The settings of the instance in `home`. Raises SettingsError with every wrong setting named."""
+    home = home.resolve()
+    if not (home / FILE_NAME).is_file():
+        raise SettingsError(f"{home / FILE_NAME} is not there: run 'lockstep init --home {home}' first")
+    if len(str(home / LONGEST_SOCKET).encode()) > SOCKET_PATH_LIMIT:
+        raise SettingsError(f"{home} is too long a path for unix sockets: choose one of at most 80 characters")
+    try:
+        return Settings(home=home)
+    except ValidationError as error:
+        raise SettingsError(f"{home / FILE_NAME}: {_problems(error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{home / FILE_NAME} is not valid TOML: {error}") from None
+
+
+def render_settings(values: dict[str, Any]) -> str:
+    """The text of a new lockstep.toml; None values are left to their defaults."""
+    lines = ["# Settings of this Lockstep instance. LOCKSTEP_NAME in the environment overrides `name` here."]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(map(_problem, error.errors()))
+
+
+def _problem(item: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        return f"there is no setting {name}{f', did you mean {near[0]}?' if near else ''}"
+    message = str(item.get("ctx", {}).get("error") or f"{item['msg'][:1].lower()}{item['msg'][1:]}")
+    return f"{name}: {message}"

@@ -1,0 +1,110 @@
+"""Apps, their config values and the row that says which release runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from runtime.errors import NoSuchApp
+from runtime.model import App, WorkerFailure
+from runtime.secrets import Vault
+from runtime.store import schema
+from runtime.store.rows import Rows
+
+APP = schema.apps.c
+CONFIG = schema.config.c
+
+
+class Apps(Rows):
+    def __init__(self, connection: Connection, vault: Vault) -> None:
+        super().__init__(connection)
+        self._vault = vault
+
+    def all(self) -> list[App]:
+        return [_app(row) for row in self._all(select(schema.apps).order_by(APP.name))]
+
+    def find(self, name: str) -> App | None:
+        row = self._one(select(schema.apps).where(APP.name == name))
+        return None if row is None else _app(row)
+
+    def get(self, name: str) -> App:
+        """Raises NoSuchApp."""
+        app = self.find(name)
+        if app is None:
+            raise NoSuchApp(f"there is no app '{name[:60]}': 'apps' lists those there are")
+        return app
+
+    def create(self, name: str, now: datetime) -> App:
+        self._change(insert(schema.apps).values(name=name, created_at=now))
+        return self.get(name)
+
+    def remove(self, name: str) -> None:
+        self._change(update(schema.apps).where(APP.name == name).values(current_release=None))
+        self._change(delete(schema.apps).where(APP.name == name))
+
+    def set_branch(self, name: str, branch: str) -> None:
+        self._change(update(schema.apps).where(APP.name == name).values(branch=branch))
+
+    def set_current(self, name: str, release: int | None) -> None:
+        """The commit point."""
+        self._change(update(schema.apps).where(APP.name == name).values(current_release=release))
+
+    def hold(self, name: str, deploy: int | None) -> None:
+        """Keep new cron runs of the app from starting while `deploy` cuts over; None lets them start again."""
+        self._change(update(schema.apps).where(APP.name == name).values(held_by=deploy))
+
+    def let_go(self, name: str, deploy: int) -> None:
+        """Let cron runs of the app start again, if it is this deploy that keeps them from it."""
+        self._change(update(schema.apps).where(APP.name == name, APP.held_by == deploy).values(held_by=None))
+
+    def held_by(self, name: str) -> int | None:
+        row = self._one(select(APP.held_by).where(APP.name == name))
+        return None if row is None else row[0]
+
+    def redis_password(self, name: str) -> str | None:
+        row = self._one(select(APP.redis_password).where(APP.name == name))
+        return None if row is None or row[0] is None else self._vault.open(row[0])
+
+    def set_redis_password(self, name: str, password: str) -> None:
+        sealed = self._vault.seal(password)
+        self._change(update(schema.apps).where(APP.name == name).values(redis_password=sealed))
+
+    def scale(self, name: str) -> dict[str, int]:
+        """Process -> replicas, where an operator's word outranks the manifest's."""
+        scale = schema.scales.c
+        return {row.process: row.replicas for row in self._all(select(schema.scales).where(scale.app == name))}
+
+    def set_scale(self, name: str, process: str, replicas: int) -> None:
+        statement = upsert(schema.scales).values(app=name, process=process, replicas=replicas)
+        changed = {"replicas": replicas}
+        self._change(statement.on_conflict_do_update(index_elements=["app", "process"], set_=changed))
+
+    def config(self, name: str) -> dict[str, str]:
+        rows = self._all(select(CONFIG.name, CONFIG.value).where(CONFIG.app == name).order_by(CONFIG.name))
+        return {row.name: self._vault.open(row.value) for row in rows}
+
+    def replace_config(self, app: str, values: dict[str, str], who: str, now: datetime) -> None:
+        """Make these the app's values; those that stay keep who changed them last and when."""
+        before = self.config(app)
+        gone = [name for name in before if name not in values]
+        self._change(delete(schema.config).where(CONFIG.app == app, CONFIG.name.in_(gone)))
+        for name, value in values.items():
+            if before.get(name) != value:
+                self._set(app, name, {"value": self._vault.seal(value), "changed_at": now, "changed_by": who})
+
+    def _set(self, app: str, name: str, row: dict[str, object]) -> None:
+        statement = upsert(schema.config).values(app=app, name=name, **row)
+        self._change(statement.on_conflict_do_update(index_elements=["app", "name"], set_=row))
+
+
+def _app(row: Row[Any]) -> App:
+    return App(
+        name=row.name,
+        created_at=row.created_at,
+        current_release=row.current_release,
+        branch=row.branch,
+        worker_failure=None if row.worker_failure is None else WorkerFailure(row.worker_failure),
+    )

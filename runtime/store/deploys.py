@@ -1,0 +1,86 @@
+"""Deploys and their journal: which step was under way, however the server ended."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from runtime.errors import LockstepError
+from runtime.model import Deploy, DeployState
+from runtime.store import schema
+from runtime.store.rows import Rows
+
+DEPLOY = schema.deploys.c
+ENDED = tuple(state.value for state in DeployState if state.ended)
+
+
+class Deploys(Rows):
+    def begin(self, app: str, kind: str, who: str, commit: str | None, previous: int | None, now: datetime) -> Deploy:
+        number = self._add(
+            insert(schema.deploys).values(
+                app=app,
+                kind=kind,
+                state=DeployState.QUEUED.value,
+                who=who,
+                commit=commit,
+                previous=previous,
+                started_at=now,
+                phases="{}",
+            )
+        )
+        return self.get(number)
+
+    def get(self, number: int) -> Deploy:
+        row = self._one(select(schema.deploys).where(DEPLOY.id == number))
+        if row is None:
+            raise LockstepError(f"there is no deploy {number}: 'deploys APP' lists those there are")
+        return _deploy(row)
+
+    def of(self, app: str, *, limit: int = 20) -> list[Deploy]:
+        query = select(schema.deploys).where(DEPLOY.app == app).order_by(DEPLOY.id.desc()).limit(limit)
+        return [_deploy(row) for row in self._all(query)]
+
+    def unfinished(self) -> list[Deploy]:
+        query = select(schema.deploys).where(DEPLOY.state.not_in(ENDED)).order_by(DEPLOY.id)
+        return [_deploy(row) for row in self._all(query)]
+
+    def journal(self, number: int) -> list[tuple[datetime, DeployState]]:
+        entry = schema.journal.c
+        query = select(entry.at, entry.state).where(entry.deploy == number).order_by(entry.id)
+        return [(row.at, DeployState(row.state)) for row in self._all(query)]
+
+    def record(self, deploy: Deploy, now: datetime) -> None:
+        """Write the deploy as it is now and add its state to the journal. Only `runtime.release.move` calls this."""
+        self._change(
+            update(schema.deploys)
+            .where(DEPLOY.id == deploy.id)
+            .values(
+                state=deploy.state.value,
+                release=deploy.release,
+                previous=deploy.previous,
+                ended_at=deploy.ended_at,
+                error=deploy.error,
+                phases=json.dumps(deploy.phases),
+            )
+        )
+        self._change(insert(schema.journal).values(deploy=deploy.id, at=now, state=deploy.state.value))
+
+
+def _deploy(row: Row[Any]) -> Deploy:
+    return Deploy(
+        id=row.id,
+        app=row.app,
+        kind=row.kind,
+        state=DeployState(row.state),
+        who=row.who,
+        commit=row.commit,
+        release=row.release,
+        previous=row.previous,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        error=row.error,
+        phases=json.loads(row.phases),
+    )

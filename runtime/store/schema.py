@@ -1,0 +1,194 @@
+"""The tables. Moments are ISO texts in UTC, so that they sort and can be read with any tool."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime, kept as an ISO text in UTC."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> str | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: Any) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+apps = Table(
+    "apps",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    Column("current_release", Integer),  # the commit point of every deploy
+    Column("branch", Text),
+    Column("worker_failure", Text),
+    Column("held_by", Integer),  # the deploy that keeps cron runs of this app from starting
+    Column("redis_password", LargeBinary),
+    ForeignKeyConstraint(
+        ["name", "current_release"], ["releases.app", "releases.number"], name="current", use_alter=True
+    ),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("commit", Text, nullable=False),
+    Column("image", Text, nullable=False),  # JSON of model.Image
+    Column("spec", Text, nullable=False),  # JSON of model.AppSpec
+    Column("config", LargeBinary, nullable=False),  # sealed JSON of the config snapshot
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("live_at", Moment),  # when it first went live
+    Column("image_gone", Integer, nullable=False, default=0),
+)
+
+config = Table(
+    "config",
+    metadata,
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
+scales = Table(
+    "scales",
+    metadata,
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
+    Column("process", Text, primary_key=True),
+    Column("replicas", Integer, nullable=False),
+)
+
+deploys = Table(
+    "deploys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("commit", Text),
+    Column("release", Integer),
+    Column("previous", Integer),
+    Column("started_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("error", Text),
+    Column("phases", Text, nullable=False, default="{}"),
+    Index("deploys_by_app", "app", "id"),
+    sqlite_autoincrement=True,
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("deploy", Integer, ForeignKey("deploys.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+cron_jobs = Table(
+    "cron_jobs",
+    metadata,
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
+    Column("job", Text, primary_key=True),  # "*" is the app's own row: suspended there, all jobs are
+    Column("cursor", Moment, nullable=False),  # slots up to and including this moment are dealt with
+    Column("timing", Text),  # schedule and zone that the cursor belongs to; NULL: the live release has no such job
+    Column("suspended_at", Moment),
+    Column("suspended_by", Text),
+)
+
+cron_runs = Table(
+    "cron_runs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), nullable=False),
+    Column("job", Text, nullable=False),
+    Column("slot", Moment, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("release", Integer),
+    Column("stands_for", Integer, nullable=False, default=1),
+    Column("attempt", Integer, nullable=False, default=1),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("exit_code", Integer),
+    Column("reason", Text),
+    Column("who", Text),
+    Column("stop", Text),  # why it is to be stopped, from the moment that is wanted
+    Column("retry_at", Moment),  # when it is to be tried again, until it was
+    UniqueConstraint("app", "job", "slot"),
+    Index("runs_by_job", "app", "job", "id"),
+    Index("runs_open", "state", sqlite_where=text("state in ('due', 'running')")),
+    Index("runs_to_retry", "retry_at", sqlite_where=text("retry_at is not null")),
+    sqlite_autoincrement=True,
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("next_due", Moment),
+    Column("jobs", Integer, nullable=False, default=0),  # that have a next slot
+    Column("running", Integer, nullable=False, default=0),  # runs under way
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("public", Text, nullable=False, unique=True),
+    Column("fingerprint", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("apps", Text, nullable=False, default="[]"),
+    Column("added_at", Moment, nullable=False),
+    Column("used_at", Moment),
+    CheckConstraint("role in ('admin', 'developer', 'viewer')", name="role_known"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("app", Text),
+    Column("action", Text, nullable=False),
+    Column("detail", Text, nullable=False, default=""),
+    Column("result", Text, nullable=False),
+    Index("events_by_app", "app", "id"),
+    sqlite_autoincrement=True,
+)
