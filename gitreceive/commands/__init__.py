@@ -1,0 +1,21 @@
+"""The operator's commands, one file for each noun; importing a file declares its commands."""
+
+from __future__ import annotations
+
+from gitreceive.commands import apps, config, cron, deploys, keys, logs, manual, ps, releases
+from gitreceive.commands.base import registry, run_tree
+from gitreceive.commands.desk import Desk, Operations
+from gitreceive.model import Streams
+from runtime.model import Key
+
+NOUNS = (apps, ps, logs, config, releases, deploys, cron, keys, manual)
+
+
+class Commands:
+    """Implements `gitreceive.model.CommandDoor`."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    async def run(self, operator: Key, words: tuple[str, ...], streams: Streams) -> int:
+        return await run_tree(registry.tree(), words, Desk(operator, self._operations, streams))

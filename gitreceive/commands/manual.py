@@ -1,0 +1,46 @@
+"""help and version."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import click
+
+from gitreceive.commands.base import GatedCommand, registry
+from gitreceive.commands.desk import Desk
+from runtime.errors import UsageError
+from runtime.model import Role
+
+
+@registry.command("help", role=Role.VIEWER)
+@click.argument("command", required=False)
+def help_(desk: Desk, command: str | None) -> None:
+    """List the commands, or explain one."""
+    tree = registry.tree()
+    if command is not None:
+        if command not in tree.commands:
+            raise UsageError(f"there is no command '{command[:60]}': 'help' lists those there are")
+        found = tree.commands[command]
+        desk.say(found.get_help(click.Context(found, info_name=command, max_content_width=100)))
+        return
+    desk.say("Commands of Lockstep, run as: ssh -p PORT paas@HOST -- COMMAND\n")
+    width = max(len(name) for name in tree.commands) + 2
+    noun = ""
+    for name, found in tree.commands.items():
+        assert isinstance(found, GatedCommand)
+        if found.noun != noun:
+            noun = found.noun
+            desk.say(f"{noun.rstrip('_')}:")
+        desk.say(f"  {name:<{width}}{_summary(found)}")
+    desk.say("\n'help COMMAND' explains one; every listing takes -o json.")
+
+
+@registry.command("version", role=Role.VIEWER)
+def version_(desk: Desk) -> None:
+    """Print the version of Lockstep."""
+    desk.say(f"lockstep {version('lockstep-paas')}")
+
+
+def _summary(command: click.Command) -> str:
+    """The first line of a command's help."""
+    return (command.help or "").partition("\n")[0]

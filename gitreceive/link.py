@@ -1,0 +1,60 @@
+"""One TCP connection below SSH: quick acknowledgements, and a halt of all output while it is full.
+
+asyncssh leaves both to the kernel and to chance: it ignores the transport's pause_writing, so a client
+that announces a huge window and then reads nothing would fill our memory; and delayed acknowledgements
+cost the handshake of an OpenSSH client 40 ms each time it waits on Nagle's algorithm.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+import asyncssh
+
+SMALL = 4096  # a read below this is a message on its own, not a part of a stream
+SLICE = 40 * 1024  # asyncssh copies the rest of its buffer after each packet: never give it much more than one
+
+
+class Halting(Protocol):
+    """A session whose output can be held back."""
+
+    def link_full(self, full: bool) -> None: ...
+
+
+class Link:
+    """Stands between the transport and asyncssh's connection by shadowing three of its protocol methods."""
+
+    def __init__(self, connection: asyncssh.SSHServerConnection) -> None:
+        self.full = False
+        self.sessions: set[Halting] = set()
+        self._socket: socket.socket = connection.get_extra_info("socket")
+        self._receive: Callable[[bytes], None] = connection.data_received
+        for name in ("data_received", "pause_writing", "resume_writing"):
+            setattr(connection, name, getattr(self, name))
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Ask for an immediate acknowledgement; the kernel forgets the wish soon, so it is repeated."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def data_received(self, data: bytes) -> None:
+        if len(data) < SMALL:
+            self.acknowledge()
+        if len(data) <= SLICE:
+            self._receive(data)
+            return
+        for start in range(0, len(data), SLICE):
+            self._receive(data[start : start + SLICE])
+
+    def pause_writing(self) -> None:
+        self._tell(True)
+
+    def resume_writing(self) -> None:
+        self._tell(False)
+
+    def _tell(self, full: bool) -> None:
+        self.full = full
+        for session in tuple(self.sessions):
+            session.link_full(full)

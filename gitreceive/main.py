@@ -1,0 +1,173 @@
+"""`lockstep init | serve | stack | doctor | destroy`: the host's commands, wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitreceive.wiring import open_parts
+from runtime.errors import LockstepError, UsageError, explain
+from runtime.model import Role, app_name
+from runtime.secrets import make_key
+from runtime.settings import FILE_NAME, load_settings, render_settings
+from runtime.store import Store, prepare_store
+
+home_option = click.option("--home", type=click.Path(path_type=Path), required=True, help="The folder of the instance.")
+
+
+def main() -> None:
+    """Run one host command; the only place that prints an error and chooses the exit code."""
+    try:
+        code = host.main(prog_name="lockstep", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except LockstepError as error:
+        print(f"lockstep: {explain(error)}", file=sys.stderr)  # noqa: T201
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(no_args_is_help=True)
+@click.version_option(package_name="lockstep-paas")
+def host() -> None:
+    """git push, and web, workers and cron of that commit go live together from one image, or nothing changes."""
+
+
+@host.command()
+@home_option
+@click.option("--admin-key", type=click.Path(path_type=Path), required=True, help="A public key file (.pub).")
+@click.option("--ssh-port", type=click.IntRange(0, 65535), help="For git and ssh; 2222 by default.")
+@click.option("--http-port", type=click.IntRange(1, 65535), help="For the apps' visitors; 8080 by default.")
+@click.option("--domain", help="Apps answer at APP.DOMAIN; localhost by default.")
+@click.option("--instance", help="Name of everything this instance makes on the engine; lockstep by default.")
+def init(home: Path, admin_key: Path, **chosen: Any) -> None:
+    """Make the folder of an instance, its settings, its keys and its store. Existing ones stay."""
+    from gitreceive.keyring import parse_key
+    from runtime.parts import now
+
+    try:
+        text = admin_key.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"the admin's key {admin_key} can not be read ({why}): give the path of a .pub file") from None
+    key = parse_key("admin", text, Role.ADMIN, (), now())
+    if chosen["instance"] is not None:
+        _check_instance(chosen["instance"])
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (home / FILE_NAME).exists():
+        _refuse_other_settings(home, chosen)
+    else:
+        (home / FILE_NAME).write_text(render_settings(chosen))
+    settings = load_settings(home)
+    make_key(settings.secret_key)
+    prepare_store(settings.database)
+    store = Store(settings.database, _vault(settings))
+    with store.write() as tx:
+        if tx.keys.find(key.fingerprint) is None:
+            name = "admin" if tx.keys.named("admin") is None else f"admin-{key.fingerprint[-6:].lower()}"
+            tx.keys.add(key.model_copy(update={"name": name}))
+    store.close()
+    click.echo(f"{home / FILE_NAME} is ready; start it with: lockstep serve --home {home}")
+
+
+@host.command("serve")
+@home_option
+def serve_(home: Path) -> None:
+    """Run the server in the foreground until SIGTERM; apps stay up without it."""
+    from gitreceive.server_process import serve
+
+    asyncio.run(serve(load_settings(home), click.echo))
+
+
+@host.command()
+@home_option
+@click.option("--renew", is_flag=True, help="Build them anew, for Debian's security updates.")
+def stack(home: Path, renew: bool) -> None:
+    """Build the base images now, instead of at the first start."""
+    from builder.stack import ensure_platform, ensure_stack, renew_stack
+    from runtime.engine.client import Engine
+
+    async def build() -> None:
+        settings = load_settings(home)
+        async with Engine(settings.engine) as engine:
+            if renew:
+                await renew_stack(engine, _step, base_image=settings.base_image)
+            await ensure_stack(engine, _step, base_image=settings.base_image)
+            await ensure_platform(engine, _step, base_image=settings.base_image)
+
+    asyncio.run(build())
+    click.echo("the base images are ready")
+
+
+@host.command()
+@home_option
+def doctor(home: Path) -> None:
+    """Check engine, store, router, redis, scheduler, server, disk, clock and keys; exit 1 if any fails."""
+    from runtime.doctor import examine
+
+    async def look() -> bool:
+        async with open_parts(load_settings(home)) as parts:
+            findings = await examine(parts)
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.well else 'FAIL'}  {finding.what:<10} {finding.detail}")
+        return all(finding.well for finding in findings)
+
+    if not asyncio.run(look()):
+        raise click.exceptions.Exit(1)
+
+
+@host.command()
+@home_option
+@click.option("--yes", is_flag=True, help="Really do it.")
+def destroy(home: Path, yes: bool) -> None:
+    """Remove every engine object of the instance, and nothing else. The home folder stays."""
+    from gitreceive.server_process import refuse_while_running
+    from runtime.teardown import forget_images, tear_down
+
+    settings = load_settings(home)
+    if not yes:
+        raise UsageError(f"this stops and removes all apps of instance {settings.instance}: add --yes")
+
+    async def remove() -> None:
+        async with open_parts(settings) as parts:
+            await tear_down(parts.fleet, click.echo)
+            forget_images(parts)
+
+    with refuse_while_running(settings):
+        asyncio.run(remove())
+
+
+def _refuse_other_settings(home: Path, chosen: dict[str, Any]) -> None:
+    """Settings that are there stay; one that is asked for otherwise is not passed over in silence."""
+    settings = load_settings(home)
+    for name, value in chosen.items():
+        if value is not None and getattr(settings, name) != value:
+            raise UsageError(f"{home / FILE_NAME} is there already: change {name} in it to {value}, then start again")
+
+
+def _check_instance(name: str) -> None:
+    try:
+        app_name(name)
+    except ValueError:
+        raise UsageError(f"'{name[:60]}' can not name an instance: use lowercase letters, digits, hyphens") from None
+    if len(name) > 20:
+        raise UsageError(f"'{name[:60]}' is too long for an instance: use at most 20 characters")
+
+
+def _step(text: str) -> None:
+    click.echo(f"-----> {text}")
+
+
+def _vault(settings: Any) -> Any:
+    from runtime.secrets import Vault
+
+    return Vault(settings.secret_key)

@@ -1,0 +1,98 @@
+"""The values and the two interfaces that pass between the SSH listener and what stands behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runtime.model import Key
+
+
+class Lines(Protocol):
+    """Where the story of a push goes; each call reaches the client at once."""
+
+    def write(self, text: str) -> None:
+        """Send `text`, which may hold several lines; a newline is added when it has none at its end."""
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    """One ref that a push wants to move; an id of 40 zeros means the ref is not there."""
+
+    ref: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Push:
+    """What `git push` asks, after its objects are stored and before any ref has moved."""
+
+    app: str
+    updates: tuple[RefUpdate, ...]
+    options: tuple[str, ...]
+    operator: Key
+    atomic: bool = False  # `git push --atomic`: all of the updates or none
+
+
+@dataclass(frozen=True)
+class RefResult:
+    """The answer for one ref: with an error it stays where it is, and the client is told why."""
+
+    ref: str
+    error: str | None = None
+    moved: bool = False  # the server has moved it already; else git does
+    instead: str | None = None  # nothing moves, and the client is shown this name in its place
+
+
+class PushDoor(Protocol):
+    """What the listener needs to know of apps and deploys."""
+
+    async def admit(self, operator: Key, app: str, *, write: bool) -> str:
+        """The path of the bare repository of `app`, made when `write` and not there yet.
+
+        Raises LockstepError (NoSuchApp, Refused, UsageError) with the sentence for the client.
+        """
+
+    async def push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:
+        """Deploy what the push moves; one answer for each update. Cancelled when the client goes away."""
+
+
+class Streams(Protocol):
+    """The three streams of one SSH session without a git command."""
+
+    terminal: Terminal | None  # None when the client asked for no terminal
+
+    async def read(self, limit: int = 65536) -> bytes:
+        """Up to `limit` bytes of standard input; b"" at its end."""
+
+    def write(self, data: bytes, *, error: bool = False) -> None:
+        """Send to standard output, or to standard error."""
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was written."""
+
+
+@dataclass
+class Terminal:
+    """The pseudo-terminal that a client asked for."""
+
+    kind: str
+    columns: int
+    rows: int
+    modes: dict[int, int] = field(default_factory=dict)
+    raw: bool = False  # keys and bytes pass unchanged, for a program with a terminal of its own
+
+
+class CommandDoor(Protocol):
+    """Runs one operator command."""
+
+    async def run(self, operator: Key, words: tuple[str, ...], streams: Streams) -> int:
+        """Run the command and return its exit code. Cancelled when the client goes away."""
+
+
+class KeyRing(Protocol):
+    """Whose keys may come in."""
+
+    def find(self, fingerprint: str) -> Key | None:
+        """The key with this SHA256 fingerprint, or None."""

@@ -1,0 +1,224 @@
+"""The push paragraph: what a `git push` does, from the refs it moves to the address of the live release."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from builder.build import Order, build_commit, plan_commit
+from builder.model import Stack
+from gitreceive.access import require
+from gitreceive.model import Lines, Push, RefResult, RefUpdate
+from runtime.apps import Apps
+from runtime.deployer import Deployer, Draft
+from runtime.difference import difference
+from runtime.ending import reason
+from runtime.errors import LockstepError, UsageError, explain
+from runtime.model import Deploy, Key, Release, Role
+from runtime.parts import Parts
+from runtime.story import Story
+
+HEADS: Final = "refs/heads/"
+TAGS: Final = "refs/tags/"
+DEPLOY_BRANCHES: Final = ("main", "master")
+ABSENT: Final = "0" * 40
+OTHER_REFUSED: Final = "another ref of this atomic push is refused"
+MESSAGE_LIMIT: Final = 200  # characters of -o message=
+OPTIONS: Final = ("plan", "no-cache", "nowait", "message=…")
+PLAN: Final = "refs/lockstep/plan"  # what a client is shown in the place of its branch, which stays
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `git push -o …` asks."""
+
+    plan: bool = False
+    no_cache: bool = False
+    nowait: bool = False
+    message: str | None = None
+
+
+def read_options(words: tuple[str, ...]) -> Options:
+    """Raises UsageError, naming it, for an option that is not known."""
+    message = None
+    for word in words:
+        name, has_value, value = word.partition("=")
+        if name == "message" and has_value:
+            message = value[:MESSAGE_LIMIT]
+        elif word not in ("plan", "no-cache", "nowait"):
+            raise UsageError(f"push option '{word[:60]}' is not known: use one of {', '.join(OPTIONS)}")
+    return Options("plan" in words, "no-cache" in words, "nowait" in words, message)
+
+
+class Pushes:
+    """Implements `gitreceive.model.PushDoor`."""
+
+    def __init__(self, parts: Parts, deployer: Deployer, apps: Apps, stack: Stack) -> None:
+        self._parts = parts
+        self.deployer = deployer
+        self.apps = apps
+        self._stack = stack
+
+    async def admit(self, operator: Key, app: str, *, write: bool) -> str:
+        """The bare repository of the app; a first push makes both."""
+        require(operator, Role.DEVELOPER if write else Role.VIEWER, app)
+        with self._parts.store.read() as tx:
+            if not write:
+                tx.apps.get(app)
+            known = tx.apps.find(app) is not None
+        if not known:
+            self.apps.create(app, operator.name)
+        repository = self.apps.repository(app)
+        if not (repository / "HEAD").exists():
+            await _make_repository(repository)
+        return str(repository)
+
+    async def push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:
+        """Store what does not deploy, deploy what does; each ref gets its own answer."""
+        options = read_options(push.options)
+        branch = self._deploy_branch(push)
+        refusals = {update.ref: _refusal(update, branch) for update in push.updates}
+        if push.atomic and any(refusals.values()):
+            return tuple(
+                RefResult(ref, refused or "another ref of this atomic push is refused")
+                for ref, refused in refusals.items()
+            )
+        results = []
+        for update in push.updates:
+            refused = refusals[update.ref]
+            if refused is None and update.ref == f"{HEADS}{branch}":
+                act = self._plan if options.plan else self._deploy
+                results.append(await act(push, update, options, out))
+                continue
+            if refused is None and update.ref.startswith(HEADS) and update.new != ABSENT:
+                name = update.ref.removeprefix(HEADS)
+                out.write(f"{name} is stored and not deployed: {push.app} deploys {branch}")
+            results.append(RefResult(update.ref, refused))
+        return tuple(results)
+
+    def _deploy_branch(self, push: Push) -> str | None:
+        """The app's branch; a first push chooses main or master, else the first branch it brings."""
+        with self._parts.store.write() as tx:
+            app = tx.apps.get(push.app)
+            if app.branch is not None:
+                return app.branch
+            brought = [
+                update.ref.removeprefix(HEADS)
+                for update in push.updates
+                if update.ref.startswith(HEADS) and update.new != ABSENT
+            ]
+            preferred = [name for name in DEPLOY_BRANCHES if name in brought]
+            chosen = next(iter((*preferred, *brought)), None)
+            if chosen is not None:
+                tx.apps.set_branch(push.app, chosen)
+            return chosen
+
+    async def _deploy(self, push: Push, update: RefUpdate, options: Options, out: Lines) -> RefResult:
+        """Deploy one commit, and move its branch before the next deploy of the app can begin."""
+        moved = False
+
+        async def make(_: Deploy, story: Story) -> Draft:
+            if await self._commit_of(push.app, update.ref) != update.old:
+                raise LockstepError("another push moved the branch meanwhile: fetch, then push again")
+            return await self._build(push.app, update.new, story, options.no_cache, options.message)
+
+        async def move_branch() -> None:
+            nonlocal moved
+            moved = (await self._git(push.app, "update-ref", update.ref, update.new, update.old))[0] == 0
+
+        try:
+            await self.deployer.deploy(
+                push.app,
+                kind="push",
+                who=push.operator.name,
+                commit=update.new,
+                make=make,
+                story=Story(out.write),
+                wait=0 if options.nowait else None,
+                once_live=move_branch,
+            )
+        except LockstepError as error:
+            return RefResult(update.ref, reason(error).splitlines()[0])
+        return RefResult(update.ref, moved=moved)
+
+    async def _plan(self, push: Push, update: RefUpdate, options: Options, out: Lines) -> RefResult:
+        """Say what a deploy of this commit would change; nothing is built, nothing moves."""
+        story = Story(out.write)
+        try:
+            spec, plan = await plan_commit(self._stack, self._order(push.app, update.new, options.no_cache), story)
+        except LockstepError as error:
+            return RefResult(update.ref, f"plan failed: {explain(error)}".splitlines()[0])
+        with self._parts.store.read() as tx:
+            live = tx.releases.current(push.app)
+        story.step(f"Plan for {push.app}: {'a first release' if live is None else f'a release after {live.label}'}")
+        story.detail(
+            f"image: built with {', '.join(plan.languages)}, {await self._source_change(push.app, live, update)}"
+        )
+        for line in difference(None if live is None else live.spec, spec):
+            story.detail(line)
+        story.headline("nothing was deployed and the branch did not move: push without -o plan to do it")
+        return RefResult(update.ref, instead=PLAN)
+
+    async def _source_change(self, app: str, live: Release | None, update: RefUpdate) -> str:
+        if live is None:
+            return "for the first time"
+        _, changed = await self._git(app, "diff", "--shortstat", live.commit, update.new)
+        return changed.strip() or f"from the same files as {live.label}"
+
+    async def _commit_of(self, app: str, ref: str) -> str:
+        _, output = await self._git(app, "rev-parse", "--verify", "--quiet", ref)
+        return output.strip() or ABSENT
+
+    async def _git(self, app: str, *words: str) -> tuple[int, str]:
+        """Run git in the app's repository; its exit code and output."""
+        git = await asyncio.create_subprocess_exec(
+            *("git", "--git-dir", str(self.apps.repository(app)), *words),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await git.communicate()
+        return git.returncode or 0, output.decode(errors="replace")
+
+    async def rebuild(self, app: str, who: str, story: Story, *, no_cache: bool) -> None:
+        """Build the live commit again and take it live. Raises LockstepError when nothing is live."""
+        with self._parts.store.read() as tx:
+            current = tx.releases.current(app)
+        if current is None:
+            raise LockstepError(f"nothing of {app} is live: push to it")
+
+        async def make(_: Deploy, story: Story) -> Draft:
+            return await self._build(app, current.commit, story, no_cache, f"rebuild of {current.label}")
+
+        await self.deployer.deploy(app, kind="rebuild", who=who, commit=current.commit, make=make, story=story)
+
+    async def _build(self, app: str, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
+        order = self._order(app, commit, no_cache)
+        built = await build_commit(self._parts.fleet.engine, self._stack, order, story)
+        return Draft(commit, built.image, built.spec, message or f"push of {commit[:7]}")
+
+    def _order(self, app: str, commit: str, no_cache: bool) -> Order:
+        settings = self._parts.settings
+        return Order(settings.instance, app, self.apps.repository(app), commit, no_cache, settings.build_deadline)
+
+
+def _refusal(update: RefUpdate, branch: str | None) -> str | None:
+    """Why a ref may not move, None when it may."""
+    if not update.ref.startswith((HEADS, TAGS)):
+        return "only branches and tags are stored here"
+    if update.new == ABSENT and update.ref == f"{HEADS}{branch}":
+        return f"{branch} is what is deployed and can not be deleted"
+    return None
+
+
+async def _make_repository(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    git = await asyncio.create_subprocess_exec(
+        *("git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await git.communicate()
+    if git.returncode:
+        raise LockstepError(f"the repository {path} can not be made: {output.decode(errors='replace').strip()}")

@@ -1,0 +1,47 @@
+"""Putting the parts of an instance together, and taking them apart in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from runtime.engine.client import Engine
+from runtime.engine.events import Events
+from runtime.engine.fleet import Fleet
+from runtime.parts import Parts
+from runtime.router import Router
+from runtime.secrets import Vault
+from runtime.services.redis import SharedRedis
+from runtime.settings import Settings
+from runtime.store import Store
+
+
+@asynccontextmanager
+async def open_parts(
+    settings: Settings, *, platform_image: str = "", wake_scheduler: Callable[[], None] = lambda: None
+) -> AsyncIterator[Parts]:
+    """The parts with their connections open and the engine's events followed."""
+    vault = Vault(settings.secret_key)
+    store = Store(settings.database, vault)
+    try:
+        async with Engine(settings.engine) as engine:
+            events = Events(engine, settings.instance)
+            fleet = Fleet(engine, events, settings.instance)
+            following = asyncio.create_task(events.run(), name="engine events")
+            try:
+                yield Parts(
+                    settings=settings,
+                    store=store,
+                    fleet=fleet,
+                    router=Router(fleet, settings),
+                    redis=SharedRedis(fleet, settings, vault.derive("redis")),
+                    platform_image=platform_image,
+                    wake_scheduler=wake_scheduler,
+                )
+            finally:
+                following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await following
+    finally:
+        store.close()
