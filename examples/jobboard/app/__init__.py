@@ -1,0 +1,1 @@
+"""A job board: web, worker and cron from one image."""
