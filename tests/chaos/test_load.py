@@ -1,0 +1,103 @@
+"""Visitors lose nothing: requests at a steady rate through deploys, config changes and killed replicas."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from contextlib import closing
+
+import pytest
+
+from scripts.driver import Instance, Work
+from tests.chaos.conftest import change
+from tests.chaos.observer import Docker, Observer, current_release, route_release, until_settled
+from tests.chaos.visitors import Visitors
+
+pytestmark = pytest.mark.engine
+
+APP = "load"
+PROCESSES = {"web": 2, "plodder": 1}
+RATE = 60.0  # requests a second
+DEPLOYS = 8
+MANIFEST = """\
+size: micro
+replicas: 2
+port: 8000
+healthProbe:
+  httpGet:
+    path: /
+workerJobs:
+  - name: plodder
+    command: python3 main.py worker
+"""
+
+
+@pytest.fixture(scope="module")
+def live(instance: Instance, work: Work) -> Work:
+    """The chaos app with two replicas of web, which the Deploio dialect has."""
+    (work.path / ".paas" / "app.yaml").unlink()
+    work.write({".deploio.yaml": MANIFEST, "Procfile": "web: python3 main.py web\n"})
+    work.commit()
+    done = instance.push(work, APP)
+    assert done.code == 0, done.err
+    return work
+
+
+@pytest.fixture
+def visitors(instance: Instance) -> Visitors:
+    return Visitors(instance.http_port, f"{APP}.localhost", RATE)
+
+
+def deploy(instance: Instance, work: Work, number: int) -> None:
+    """Code and config in turns."""
+    if number % 2:
+        done = instance.ssh("config:set", APP, f"NUMBER={number}")
+    else:
+        change(work)
+        done = instance.push(work, APP)
+    assert done.code == 0, done.all
+
+
+def kill_a_replica(instance: Instance, docker: Docker) -> None:
+    """SIGKILL one replica of the web that the router sends requests to."""
+    labels = (f"lockstep.instance={instance.name}", f"lockstep.app={APP}", "lockstep.process=web")
+    release = f"lockstep.release={route_release(instance, APP)}"
+    [victim, *_] = docker.labelled("containers/json", *labels, release)
+    docker.call("POST", f"/containers/{victim['Id']}/kill", signal="SIGKILL")
+
+
+def test_no_request_is_lost_in_deploys_and_when_replicas_are_killed(
+    instance: Instance, live: Work, visitors: Visitors, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker = Docker()
+    observer = Observer(instance, APP)
+    try:
+        with visitors.visiting() as score, observer.watching():
+            for number in range(DEPLOYS):
+                killer = threading.Timer(0.2, kill_a_replica, (instance, docker))
+                if number % 4 == 3:
+                    killer.start()
+                deploy(instance, live, number)
+                killer.cancel()
+                if number % 4 == 1:
+                    kill_a_replica(instance, docker)
+            until_settled(instance, APP, PROCESSES)
+    finally:
+        with capsys.disabled():
+            print(f"\n{DEPLOYS} deploys: {score.summary()}")  # noqa: T201 - the figure is the test's second result
+    assert score.lost == []
+    assert len({answer.release for answer in score.answers}) == DEPLOYS + 1
+
+
+def test_an_answer_that_takes_its_time_ends_on_the_release_that_began_it(instance: Instance, live: Work) -> None:
+    old = current_release(instance, APP)
+    with closing(http.client.HTTPConnection("127.0.0.1", instance.http_port, timeout=30)) as connection:
+        connection.request("GET", "/slow?seconds=5", headers={"Host": f"{APP}.localhost"})
+        answer = connection.getresponse()
+        assert answer.read(3)
+        assert instance.ssh("config:set", APP, "SLOW=1").code == 0
+        assert current_release(instance, APP) != old
+        rest = answer.read().split()
+    assert rest[-1] == b"done"
+    assert set(rest[1:-1]) == {f"v{old}".encode()}
+    until_settled(instance, APP, PROCESSES)

@@ -1,0 +1,441 @@
+"""The operator's commands as a session runs them, on a real store and without an engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import asyncssh
+import click
+import pytest
+
+from gitreceive.access import ORDER
+from gitreceive.commands.base import GatedCommand, Registry, Tree, registry
+from gitreceive.commands.desk import ago
+from gitreceive.model import Terminal
+from runtime.model import Key, Role
+from tests.unit.gitreceive.desk import Office
+from tests.unit.runtime.samples import ADMIN, DEVELOPER, NOW, VIEWER, key, release, spec, web
+
+LIMITED = key("lena", role=Role.DEVELOPER, apps=("shop",))
+TERMINAL = Terminal("xterm", 80, 24)
+NAMES = sorted(registry.tree().commands)
+
+
+def command(name: str) -> GatedCommand:
+    found = registry.tree().commands[name]
+    assert isinstance(found, GatedCommand)
+    return found
+
+
+# ---- the tree ---------------------------------------------------------------------------------------------------
+
+
+def test_each_session_has_a_tree_of_its_own() -> None:
+    one, other = registry.tree(), registry.tree()
+    assert one is not other
+    assert sorted(one.commands) == sorted(other.commands) == NAMES
+    assert all(one.commands[name] is not other.commands[name] for name in NAMES)
+
+
+def test_no_command_is_declared_twice() -> None:
+    assert isinstance(registry, Registry)
+    declared = [name for name, *_ in registry._declared]
+    assert sorted(declared) == sorted(set(declared))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_says_what_it_does_and_who_may(name: str) -> None:
+    found = command(name)
+    first = found.get_short_help_str(120)
+    assert re.fullmatch(r"[A-Z][^\n]{8,94}[.…]?", first), first
+    assert isinstance(found.role, Role)
+    assert name.partition(":")[0].isalpha()
+    assert found.noun
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_help_of_every_command_reaches_the_client(
+    office: Office, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = await office.run(name, "--help")
+    assert done.code == 0
+    assert done.out.startswith("Usage:")
+    assert done.err == ""
+    assert (await office.run("help", name)).out.splitlines()[2:] == done.out.splitlines()[2:]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("words", [(), ("help",)])
+async def test_no_words_mean_help(office: Office, words: tuple[str, ...]) -> None:
+    done = await office.run(*words)
+    assert done.code == 0
+    assert all(re.search(rf"^  {re.escape(name)}  ", done.out, re.MULTILINE) for name in NAMES)
+    assert max(map(len, done.out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_on_one_app_name_it_first(name: str) -> None:
+    """`app` is what the gate looks at: an argument of another name would pass it unseen."""
+    arguments = [one.name for one in command(name).params if isinstance(one, click.Argument)]
+    assert "app" not in arguments[1:]
+    if name.partition(":")[0] not in ("apps", "keys", "help", "version", "events"):
+        assert arguments[0] == "app"
+
+
+# ---- words that do not fit --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("app",), "there is no command 'app': did you mean 'apps'?"),
+        (("confg:set", "shop"), "there is no command 'confg:set': did you mean 'config:set'?"),
+        (("frobnicate",), "there is no command 'frobnicate': 'help' lists those there are"),
+        (("x" * 100,), f"there is no command '{'x' * 60}': 'help' lists those there are"),
+        (("help", "frobnicate"), "there is no command 'frobnicate': 'help' lists those there are"),
+        (("apps", "extra"), "got unexpected extra argument (extra); usage: apps [OPTIONS]"),
+        (("apps:info",), "missing argument 'APP'; usage: apps:info [OPTIONS] APP"),
+        (("apps", "--frob"), "no such option"),
+        (("apps", "-o", "yaml"), "invalid value for '-o' / '--output': 'yaml' is not one of 'text', 'json'"),
+        (("config:set", "shop"), "missing argument 'KEY=VALUE"),
+        (("config:set", "shop", "two words"), "'two words' is not KEY=VALUE: quote values with spaces twice"),
+        (("config:set", "shop", "1A=x"), "'1A' is not a variable name"),
+        (("config:set", "shop", "LOCKSTEP_APP=x"), "names that begin with LOCKSTEP_ are set by the platform"),
+        (("apps:create", "Shop"), "'Shop' is not an app name"),
+        (("apps:destroy", "shop"), "this removes shop for good: add --force, or run it on a terminal (ssh -t)"),
+        (("keys:add", "anna"), "no key came: give it as an argument"),
+        (("keys:add", "anna", "x", "--role", "god"), "invalid value for '--role'"),
+        (("logs", "shop", "-n", "-1"), "invalid value for '-n' / '--lines'"),
+        (("deploys:log", "shop", "last"), "invalid value for 'NUMBER'"),
+        (("releases:info", "shop", "last"), "'last' is not a release: give it as v3 or 3"),
+        (("ps:scale", "shop", "web"), "'web' is not PROCESS=N"),
+        (("ps:scale", "shop", "web=101"), "'web=101' is not PROCESS=N with N from 0 to 100"),
+    ],
+)
+async def test_usage_errors_are_sentences(office: Office, words: tuple[str, ...], sentence: str) -> None:
+    office.add_app("shop")
+    done = await office.run(*words)
+    assert done.code == 2
+    assert sentence in done.err
+    assert "\n" not in done.err
+    assert done.out == ""
+
+
+async def test_unknown_app_is_named_with_the_nearest(office: Office) -> None:
+    office.add_app("shop")
+    done = await office.run("apps:info", "shp")
+    assert (done.code, done.err) == (20, "there is no app 'shp': did you mean 'shop'?")
+    done = await office.run("apps:info", "zebra")
+    assert (done.code, done.err) == (20, "there is no app 'zebra': 'apps' lists those there are")
+
+
+# ---- gates ------------------------------------------------------------------------------------------------------
+
+
+def rank(name: str) -> int:
+    return ORDER.index(command(name).role)
+
+
+def words_for(name: str) -> tuple[str, ...]:
+    """A command line of `name` that is right in its form."""
+    given = {
+        "app": "shop",
+        "name": "anna",
+        "values": "A=1",
+        "names": "A",
+        "number": "1",
+        "release": "v1",
+        "amounts": "web=1",
+    }
+    arguments = [one for one in command(name).params if isinstance(one, click.Argument) and one.required]
+    return (name, *(given.get(str(one.name), "x") for one in arguments))
+
+
+FORBIDDEN = [(name, one) for name in NAMES for one in (VIEWER, DEVELOPER) if ORDER.index(one.role) < rank(name)]
+
+
+@pytest.mark.parametrize(("name", "operator"), FORBIDDEN)
+async def test_lower_roles_are_refused(office: Office, name: str, operator: Key) -> None:
+    office.add_app("shop")
+    done = await office.run(*words_for(name), who=operator)
+    assert done.code == 1
+    assert done.err.startswith(f"the key '{operator.name}' has the role {operator.role.value}: this takes a")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if words_for(name)[1:2] == ("shop",)])
+async def test_limited_key_does_not_reach_other_apps(office: Office, name: str) -> None:
+    office.add_app("blog")
+    words = tuple("blog" if word == "shop" else word for word in words_for(name))
+    done = await office.run(*words, who=LIMITED)
+    assert done.code in (1, 20)
+    assert "there is no app 'blog'" in done.err
+
+
+async def test_limited_key_sees_and_makes_only_its_apps(office: Office) -> None:
+    office.add_app("shop")
+    office.add_app("blog")
+    done = await office.run("apps", "-o", "json", who=LIMITED)
+    assert [row["app"] for row in json.loads(done.out)] == ["shop"]
+    assert (await office.run("apps:info", "blgo", who=LIMITED)).err == (
+        "there is no app 'blgo': 'apps' lists those there are"
+    )
+    assert (await office.run("apps:create", "mail", who=LIMITED)).code == 20
+
+
+async def test_viewer_does_not_see_values(office: Office) -> None:
+    office.add_app("shop")
+    with office.store.write() as tx:
+        tx.apps.replace_config("shop", {"TOKEN": "hunter2"}, "anna", NOW)
+    masked = await office.run("config", "shop", who=VIEWER)
+    assert "***" in masked.out
+    assert "hunter2" not in masked.out
+    refused = await office.run("config", "shop", "--show", who=VIEWER)
+    assert (refused.code, "hunter2" in refused.out + refused.err) == (1, False)
+    assert "hunter2" in (await office.run("config", "shop", "--show", who=DEVELOPER)).out
+
+
+# ---- what they print --------------------------------------------------------------------------------------------
+
+
+def takes_json(name: str) -> bool:
+    return any("-o" in one.opts for one in command(name).params)
+
+
+def filled(office: Office) -> None:
+    office.add_app("shop", 1, 2, live=2, config={"TOKEN": "hunter2"})
+    with office.store.write() as tx:
+        tx.releases.mark_live("shop", 1, NOW)
+        tx.apps.set_branch("shop", "main")
+        tx.apps.replace_config("shop", {"TOKEN": "hunter2"}, "anna", NOW)
+        begun = tx.deploys.begin("shop", "push", "anna", "1a2b3c4" + "0" * 33, 1, NOW)
+        tx.deploys.record(begun.model_copy(update={"release": 2, "error": "no"}), NOW)
+        tx.keys.add(ADMIN)
+
+
+LISTINGS: dict[tuple[str, ...], list[dict[str, Any]]] = {
+    ("apps",): [
+        {
+            "app": "shop",
+            "release": "v2",
+            "branch": "main",
+            "url": "http://shop.localhost:8080/",
+            "created": "2026-01-02T03:04:05.678901Z",
+        }
+    ],
+    ("config", "shop"): [{"name": "TOKEN", "value": "***"}],
+    ("config", "shop", "--show"): [{"name": "TOKEN", "value": "hunter2"}],
+    ("releases", "shop"): [
+        {
+            "release": "v2",
+            "state": "live",
+            "commit": "1a2b3c4",
+            "what": "push of 1a2b3c4",
+            "who": "anna",
+            "when": "2026-01-02T03:04:05.678901Z",
+        },
+        {
+            "release": "v1",
+            "state": "was live",
+            "commit": "1a2b3c4",
+            "what": "push of 1a2b3c4",
+            "who": "anna",
+            "when": "2026-01-02T03:04:05.678901Z",
+        },
+    ],
+    ("deploys", "shop"): [
+        {
+            "deploy": 1,
+            "kind": "push",
+            "state": "queued",
+            "release": "v2",
+            "commit": "1a2b3c4",
+            "who": "anna",
+            "when": "2026-01-02T03:04:05.678901Z",
+            "took": None,
+            "error": "no",
+        }
+    ],
+    ("keys",): [
+        {
+            "name": "anna",
+            "role": "admin",
+            "apps": "all",
+            "fingerprint": "SHA256:anna",
+            "added": "2026-01-02T03:04:05.678901Z",
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("words", LISTINGS)
+async def test_listing_as_json(office: Office, words: tuple[str, ...]) -> None:
+    filled(office)
+    done = await office.run(*words, "-o", "json")
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out) == LISTINGS[words]
+
+
+@pytest.mark.parametrize("words", LISTINGS)
+async def test_listing_as_text(office: Office, words: tuple[str, ...]) -> None:
+    """A heading and a line for each row; without a terminal no colour and nothing after the last column."""
+    filled(office)
+    done = await office.run(*words)
+    lines = done.out.splitlines()
+    assert len(lines) == 1 + len(LISTINGS[words])
+    assert lines[0].split() == [key.upper() for key in LISTINGS[words][0]]
+    assert "\x1b" not in done.out
+    assert all(line == line.rstrip() for line in lines)
+    assert "\x1b[1m" in (await office.run(*words, terminal=TERMINAL)).out
+
+
+@pytest.mark.parametrize("words", [("apps",), ("config", "shop"), ("releases", "shop"), ("deploys", "shop")])
+async def test_empty_listing_is_said_on_the_other_stream(office: Office, words: tuple[str, ...]) -> None:
+    if words != ("apps",):
+        office.add_app("shop")
+    plain = await office.run(*words)
+    assert (plain.code, plain.out) == (0, "")
+    assert plain.err.endswith("\n")
+    assert (await office.run(*words, "-o", "json")).out == "[]\n"
+
+
+async def test_facts_of_one_thing(office: Office) -> None:
+    filled(office)
+    facts = json.loads((await office.run("apps:info", "shop", "-o", "json")).out)
+    assert (facts["app"], facts["release"], facts["processes"], facts["urls"]) == (
+        "shop",
+        "v2",
+        ["web x1"],
+        ["http://shop.localhost:8080/"],
+    )
+    text = (await office.run("apps:info", "shop")).out
+    assert text.startswith("=====> shop information\n")
+    assert re.search(r"^       built with: +python 3\.11$", text, re.MULTILINE)
+    older = json.loads((await office.run("releases:info", "shop", "v1", "-o", "json")).out)
+    assert (older["release"], older["live"], older["config"]) == ("v1", "no", ["TOKEN"])
+
+
+async def test_options_of_one_command_do_not_leak_into_the_next(office: Office) -> None:
+    filled(office)
+    assert (await office.run("apps", "-o", "json")).out.startswith("[")
+    assert (await office.run("apps")).out.startswith("APP")
+
+
+async def test_markup_in_values_is_printed_as_it_is(office: Office) -> None:
+    office.add_app("shop")
+    with office.store.write() as tx:
+        tx.apps.replace_config("shop", {"A": "[red]x[/red] :smile:"}, "anna", NOW)
+    assert "[red]x[/red] :smile:" in (await office.run("config", "shop", "--show")).out
+
+
+# ---- what they do -----------------------------------------------------------------------------------------------
+
+
+async def test_app_is_made_once(office: Office) -> None:
+    done = await office.run("apps:create", "shop", who=DEVELOPER)
+    assert (done.code, done.out) == (
+        0,
+        "shop is made: set its config with 'config:set shop KEY=VALUE', then push to it\n",
+    )
+    done = await office.run("apps:create", "shop", who=DEVELOPER)
+    assert (done.code, done.err) == (1, "there is an app 'shop' already: choose another name")
+
+
+async def test_config_of_an_app_without_release_is_stored(office: Office) -> None:
+    office.add_app("shop")
+    done = await office.run("config:set", "shop", "A=1", "B=x=y z", "A=2")
+    assert (done.code, done.out) == (0, "stored for the first push to shop\n")
+    await office.run("config:unset", "shop", "B")
+    with office.store.read() as tx:
+        assert tx.apps.config("shop") == {"A": "2"}
+    done = await office.run("config:unset", "shop", "B")
+    assert (done.code, done.err) == (1, "B is not set on shop: 'config shop' lists what is")
+
+
+async def test_same_values_again_make_no_release(office: Office) -> None:
+    filled(office)
+    done = await office.run("config:set", "shop", "TOKEN=hunter2")
+    assert (done.code, done.out) == (0, "nothing changed: the values are what they were\n")
+    with office.store.read() as tx:
+        assert len(tx.deploys.of("shop")) == 1
+
+
+@pytest.mark.parametrize(("value", "fits"), [("x" * 65536, True), ("x" * 65537, False), ("a\0b", False)])
+async def test_size_of_a_value(office: Office, value: str, fits: bool) -> None:
+    office.add_app("shop")
+    done = await office.run("config:set", "shop", f"A={value}")
+    assert (done.code == 0) is fits
+    assert len(done.err) < 200
+
+
+@pytest.mark.parametrize("typed", [b"blog\r", b"", b"sho", b"SHOP\r"])
+async def test_destroying_asks_for_the_name(office: Office, typed: bytes) -> None:
+    office.add_app("shop")
+    done = await office.run("apps:destroy", "shop", typed=typed, terminal=TERMINAL)
+    assert done.code == 2
+    assert "This removes shop for good. Type its name to go on: " in done.out
+    assert done.err == "the name typed is not shop: nothing was removed"
+    with office.store.read() as tx:
+        assert tx.apps.find("shop") is not None
+
+
+async def test_key_comes_as_argument_or_on_standard_input(office: Office) -> None:
+    for name, on_input in (("anna", False), ("bert", True)):
+        text = asyncssh.generate_private_key("ssh-ed25519").export_public_key("openssh").decode()
+        words = ("keys:add", name) if on_input else ("keys:add", name, *text.split())
+        done = await office.run(*words, typed=text.encode() if on_input else b"")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.startswith(f"{name} may come in as developer with SHA256:")
+
+
+async def test_rollback_says_why_not(office: Office) -> None:
+    office.add_app("shop", 1, 2, live=2)
+    sentences = {
+        (): "shop has no earlier release that was live: 'releases shop' lists all",
+        ("v1",): "v1 of shop was never live: choose one that was, 'releases shop' lists all",
+        ("v9",): "v9 of shop was never live: choose one that was, 'releases shop' lists all",
+    }
+    for words, sentence in sentences.items():
+        done = await office.run("rollback", "shop", *words)
+        assert (done.code, done.err) == (1, sentence)
+    with office.store.write() as tx:
+        tx.releases.mark_live("shop", 1, NOW)
+        tx.releases.mark_live("shop", 2, NOW)
+        tx.releases.image_is_gone("shop", 1)
+    assert "the image of v1 of shop is gone" in (await office.run("rollback", "shop")).err
+    assert "v2 of shop is live already" in (await office.run("rollback", "shop", "v2")).err
+
+
+async def test_cancelling_needs_a_deploy_under_way(office: Office) -> None:
+    office.add_app("shop")
+    done = await office.run("deploys:cancel", "shop")
+    assert (done.code, done.err) == (
+        1,
+        "no such deploy of shop is under way: 'deploys shop' shows how the last ones ended",
+    )
+
+
+async def test_log_of_a_deploy_is_its_apps_alone(office: Office) -> None:
+    filled(office)
+    office.add_app("blog")
+    path = office.folder / "logs/deploys/shop/1.log"
+    path.parent.mkdir(parents=True)
+    path.write_text("-----> Building\n")
+    assert (await office.run("deploys:log", "shop", "1")).out == "-----> Building\n"
+    assert (await office.run("deploys:log", "blog", "1")).err.startswith("there is no log of deploy 1 of blog")
+    assert (await office.run("deploys:log", "shop", "99")).err.startswith("there is no deploy 99")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s ago"), (119, "119 s ago"), (120, "2 m ago"), (7200, "2 h ago"), (-7200, "in 2 h"), (200000, "2 d ago")],
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+def test_sample_release_is_what_the_table_says() -> None:
+    assert release(web()).spec == spec(web())
+    assert isinstance(registry.tree(), Tree)
