@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -191,17 +191,17 @@ class Plant:
             server.parts.store.close()
 
     async def _bury(self, server: Server) -> None:
-        for late in server.fates.late:
-            with suppress(Killed, Exception):  # whatever became of it, nobody waits for it
-                await late
+        await asyncio.gather(*server.fates.late, return_exceptions=True)  # whatever became of it, nobody waits for it
         for _ in range(100):
             mine = asyncio.all_tasks() - self.world._tasks - {asyncio.current_task()}
             if not mine:
-                return
+                break
             for task in mine:
                 task.cancel()
             await asyncio.wait(mine, timeout=1.0)
-        raise AssertionError("tasks of a server that is gone go on")
+        else:
+            raise AssertionError("tasks of a server that is gone go on")
+        await asyncio.gather(*server.tasks, return_exceptions=True)  # how they died is nobody's business any more
 
     def restart_engine(self) -> None:
         self.world.later(self.swarm.restart_engine(AWAY))
@@ -255,6 +255,7 @@ class Plant:
         await asyncio.wait(clients, timeout=PATIENCE)
         server.fates.cancel = lambda: None
         if server.fates.dead:
+            server.tasks += clients
             return [Killed("server") for _ in clients]
         return [self._end_of(client) for client in clients]
 

@@ -49,6 +49,10 @@ CASES: Final = (
     Case("next", OLD, GOOD, True, (("hooks", (HOOK,)), ("redis", True), ("persist", ("data",)))),
     Case("undone", OLD, BAD, False),
 )
+# Where two fates differ only in whether a call had its effect, one case is enough to tell them apart.
+LEFT_OUT: Final = {"first": (Fate.HANG, Fate.HANG_DONE, Fate.LOSE_DONE, Fate.CANCEL_DONE, Fate.ENGINE_DOWN),
+               "undone": (Fate.HANG, Fate.KILL, Fate.CANCEL_DONE)}  # fmt: skip
+SWEEPS: Final = [(case, fate) for case in CASES for fate in Fate if fate not in LEFT_OUT.get(case.name, ())]
 
 
 def live(plant: Plant) -> int | None:
@@ -118,7 +122,6 @@ def befallen(plant: Plant, case: Case, number: int, fate: Fate) -> None:
         assert live(plant) == before, plant.tell("a failed deploy is live after all")
 
 
-@pytest.mark.parametrize("fate", list(Fate), ids=lambda fate: fate.name.lower())
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(("case", "fate"), SWEEPS, ids=lambda found: found.name.lower())
 def test_promises_hold_whatever_befalls_any_call(case: Case, fate: Fate) -> None:
     assert len(list(sweep(case, fate))) > 20
