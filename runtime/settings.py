@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     settle: float = Field(default=2.0, ge=0)  # seconds that new workers are watched before the deploy ends
     lock_wait: float = Field(default=600, ge=0)  # seconds that a push waits for another deploy of its app
     keep_releases: int = Field(default=10, ge=2)  # releases whose images stay
-    fault: str | None = None  # "step:before" or "step:after": die there (tests only)
+    fault: str | None = None  # "step:before" or "step:after": die there, ":pause": stand still (tests only)
     for_tests: bool = False  # the instance was made for tests, so that `fault` is obeyed
 
     @classmethod

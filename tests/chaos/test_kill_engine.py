@@ -21,6 +21,7 @@ import pytest
 
 from scripts.driver import Done, Instance, Work, until
 from tests.chaos.conftest import change, chaos_instance
+from tests.chaos.killing import restart
 from tests.chaos.observer import Docker, current_release, store_of, unsettled
 from tests.chaos.own_engine import OwnEngine
 
@@ -30,6 +31,8 @@ APP = "power"
 PROCESSES = {"web": 1, "plodder": 1}
 BACK = 90.0  # seconds for engine, Swarm and reconciler to have all run again
 CLONE_NEWNET = 0x40000000
+STEPS = ("prepare", "predeploy", "stage", "quiesce", "commit", "switch", "start", "retire")
+POINTS = ("prepare:before", *(f"{step}:after" for step in STEPS))  # for an engine, after one is before the next
 NEEDED = ("dockerd", "containerd", "nsenter", "unshare", "ip", "iptables")
 
 Answer = TypeVar("Answer")
@@ -146,16 +149,21 @@ def answers(instance: Instance) -> bool:
         return False
 
 
-def push_until(instance: Instance, work: Work, state: str, then: Callable[[], None]) -> Done:
-    """Push a change; `then` when its deploy is in `state`. How the push ended."""
+def push_until(instance: Instance, work: Work, is_so: Callable[[], bool], what: str, then: Callable[[], None]) -> Done:
+    """Push a change; `then` as soon as it is so. How the push ended."""
     ended: list[Done] = []
     change(work)
     push = threading.Thread(target=lambda: ended.append(instance.push(work, APP, timeout=120)))
     push.start()
-    until(lambda: state_of_last(instance) == state, f"the state {state}", 60)
+    until(is_so, what, 60)
     then()
     push.join()
     return ended[0]
+
+
+def stands_still(instance: Instance) -> bool:
+    """Whether the server was stopped by SIGSTOP."""
+    return Path(f"/proc/{instance.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def state_of_last(instance: Instance) -> str:
@@ -182,16 +190,28 @@ def test_apps_serve_after_a_power_cut_without_the_server(
     until_back(instance, engine)
 
 
-@pytest.mark.parametrize("state", ["stage", "start"])
-def test_an_engine_killed_under_a_deploy_leaves_one_release(
-    instance: Instance, engine: NetworkedEngine, live: Work, state: str
+@pytest.mark.parametrize("point", POINTS)
+def test_an_engine_killed_at_any_step_of_a_deploy_leaves_one_release(
+    instance: Instance, engine: NetworkedEngine, live: Work, point: str
 ) -> None:
+    """The server stands still at the point while dockerd dies, and goes on without it."""
     old = current_release(instance, APP)
-    done = push_until(instance, live, state, lambda: asyncio.run(engine.end(signal.SIGKILL)))
+    restart(instance, fault=f"{point}:pause")
+
+    def kill() -> None:
+        asyncio.run(engine.end(signal.SIGKILL))
+        assert instance.pid is not None
+        os.kill(instance.pid, signal.SIGCONT)
+
+    done = push_until(instance, live, lambda: stands_still(instance), f"the server to stand still at {point}", kill)
     asyncio.run(engine.start())
     until(lambda: state_of_last(instance) in ("failed", "live"), "the end of the deploy", BACK)
     until_back(instance, engine)
     assert (state_of_last(instance) == "live") is (done.code == 0) is (current_release(instance, APP) != old)
+
+
+def test_a_push_goes_live_after_all_of_that(instance: Instance, engine: NetworkedEngine, live: Work) -> None:
+    restart(instance)
     assert instance.push(live, APP, "--force").code == 0
     until_back(instance, engine)
 
@@ -206,7 +226,8 @@ def test_a_power_cut_in_a_deploy_leaves_one_release(
         instance.stop(signal.SIGKILL)
         asyncio.run(engine.lose_power())
 
-    assert push_until(instance, live, state, cut).code != 0
+    reached = f"the state {state}"
+    assert push_until(instance, live, lambda: state_of_last(instance) == state, reached, cut).code != 0
     asyncio.run(engine.start())
     instance.start()
     until_back(instance, engine)

@@ -1,4 +1,4 @@
-"""Visitors lose nothing: requests at a steady rate through deploys, config changes and killed replicas."""
+"""Visitors lose nothing: requests at a steady rate through deploys, config changes, rollbacks, killed replicas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 APP = "load"
 PROCESSES = {"web": 2, "plodder": 1}
 RATE = 60.0  # requests a second
-DEPLOYS = 8
+DEPLOYS = 20
 MANIFEST = """\
 size: micro
 replicas: 2
@@ -49,12 +49,15 @@ def visitors(instance: Instance) -> Visitors:
 
 
 def deploy(instance: Instance, work: Work, number: int) -> None:
-    """Code and config in turns."""
-    if number % 2:
-        done = instance.ssh("config:set", APP, f"NUMBER={number}")
-    else:
-        change(work)
-        done = instance.push(work, APP)
+    """Code, config and a rollback in turns."""
+    match number % 3:
+        case 0:
+            change(work)
+            done = instance.push(work, APP)
+        case 1:
+            done = instance.ssh("config:set", APP, f"NUMBER={number}")
+        case _:
+            done = instance.ssh("rollback", APP)
     assert done.code == 0, done.all
 
 
