@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import json
+import socket
 import threading
 from contextlib import closing
+from io import BufferedRWPair
 
 import pytest
 
-from scripts.driver import Instance, Work
+from scripts.driver import Instance, Work, until
 from tests.chaos.conftest import change
 from tests.chaos.observer import Docker, Observer, current_release, route_release, until_settled
 from tests.chaos.visitors import Visitors
@@ -19,6 +22,7 @@ APP = "load"
 PROCESSES = {"web": 2, "plodder": 1}
 RATE = 60.0  # requests a second
 DEPLOYS = 20
+UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 MANIFEST = """\
 size: micro
 replicas: 2
@@ -104,3 +108,29 @@ def test_an_answer_that_takes_its_time_ends_on_the_release_that_began_it(instanc
     assert rest[-1] == b"done"
     assert set(rest[1:-1]) == {f"v{old}".encode()}
     until_settled(instance, APP, PROCESSES)
+
+
+def test_a_websocket_lives_on_with_the_release_that_opened_it(instance: Instance, live: Work) -> None:
+    """The deploy waits for its end, for as long as the old web's grace; new requests go to the new web meanwhile."""
+    old = current_release(instance, APP)
+    visitor = socket.create_connection(("127.0.0.1", instance.http_port), timeout=30)
+    with closing(visitor), closing(visitor.makefile("rwb")) as lines:
+        lines.write(f"GET /socket HTTP/1.1\r\nHost: {APP}.localhost\r\n{UPGRADE}\r\n".encode())
+        lines.flush()
+        assert b" 101 " in lines.readline()
+        while lines.readline().strip():
+            pass
+        assert said_back(lines, b"before\n") == f"v{old} before\n".encode()
+        deploy = threading.Thread(target=instance.ssh, args=("config:set", APP, "SOCKET=1"))
+        deploy.start()
+        until(lambda: route_release(instance, APP) != old, "the switch", 60)
+        assert said_back(lines, b"after\n") == f"v{old} after\n".encode()
+        assert json.loads(instance.get(APP)[1])["release"] != old
+    deploy.join()
+    until_settled(instance, APP, PROCESSES)
+
+
+def said_back(lines: BufferedRWPair, text: bytes) -> bytes:
+    lines.write(text)
+    lines.flush()
+    return lines.readline()

@@ -51,6 +51,8 @@ class Page(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path == "/slow":
             self.slow(float(urllib.parse.parse_qs(query)["seconds"][0]))
+        elif path == "/socket":
+            self.socket()
         elif path == "/record":
             self.answer((FOLDER / "record").read_bytes())
         else:
@@ -72,6 +74,18 @@ class Page(http.server.BaseHTTPRequestHandler):
             time.sleep(STEP)
         self.piece(b"done\n")
         self.piece(b"")
+
+    def socket(self) -> None:
+        """A connection that is no longer HTTP, as a WebSocket is: each line comes back behind the release."""
+        self.close_connection = True
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        self.end_headers()
+        self.wfile.flush()
+        while line := self.rfile.readline():
+            self.wfile.write(f"v{ME['release']} ".encode() + line)
+            self.wfile.flush()
 
     def piece(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
