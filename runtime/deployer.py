@@ -39,7 +39,6 @@ class Outcome:
 
     deploy: Deploy
     release: Release
-    worker_pause: float  # seconds during which no worker ran
 
 
 @dataclass
@@ -97,7 +96,6 @@ class Deployer:
                 self._parts.settings,
                 outcome.deploy,
                 outcome.release,
-                worker_pause=outcome.worker_pause,
                 seconds=time.monotonic() - began,
             )
         return outcome
@@ -152,7 +150,7 @@ class Deployer:
             release = await self._make(progress, make, story)
             cutover = Cutover(self._parts, progress, release, story)
             await self._see_through(cutover, once_live)
-        return Outcome(progress.deploy, release, cutover.worker_pause)
+        return Outcome(progress.deploy, release)
 
     async def stop(self, deadline: float) -> None:
         """Wait for deploys that are past their commit point."""

@@ -21,15 +21,13 @@ PHASES = {
 WORTH_SAYING = 0.005  # seconds
 
 
-def tell_success(
-    story: Story, settings: Settings, deploy: Deploy, release: Release, *, worker_pause: float, seconds: float
-) -> None:
+def tell_success(story: Story, settings: Settings, deploy: Deploy, release: Release, *, seconds: float) -> None:
     """Where the release answers, and what took how long."""
     spent = {name: sum(deploy.phases.get(state, 0.0) for state in states) for name, states in PHASES.items()}
     story.step("Timing")
     story.detail(" · ".join(f"{name} {took:.2f} s" for name, took in spent.items() if took >= WORTH_SAYING))
-    if worker_pause:
-        story.detail(f"no worker ran for {worker_pause:.2f} s")
+    if deploy.worker_pause is not None:
+        story.detail(f"cut-over {deploy.cut_over:.2f} s · no worker ran for {deploy.worker_pause:.2f} s")
     story.headline(f"{release.app} {release.label} is live after {seconds:.1f} s")
     if release.spec.web is not None:
         for host in hosts_of(settings, release):

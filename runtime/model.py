@@ -332,6 +332,12 @@ class Deploy(Value):
     ended_at: datetime | None = None
     error: str | None = None
     phases: dict[str, float] = Field(default_factory=dict)  # phase -> seconds
+    worker_pause: float | None = None  # seconds during which no worker ran; None: none was stopped, or it is not known
+
+    @property
+    def cut_over(self) -> float:
+        """Seconds from the end of the old workers to the new route: the commit and the switch."""
+        return self.phases.get(DeployState.COMMIT.value, 0.0) + self.phases.get(DeployState.SWITCH.value, 0.0)
 
 
 class App(Value):

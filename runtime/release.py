@@ -29,6 +29,7 @@ from runtime.waiting import see_through, ticks, together
 
 log = logging.getLogger(__name__)
 
+WORTH_SAYING: Final = 15.0  # seconds of grace beyond which a pusher is told why nothing seems to happen
 CRON_START_DEADLINE: Final = 30.0  # seconds for a cron run that was due to get its container
 
 # From each state, where a deploy may go. FAILED and CANCELLED are only reached with the old release in place.
@@ -130,8 +131,8 @@ class Cutover:
         self.converger = Converger(parts)
         self.proof = Proof(parts)
         self.place = place_of(parts.settings, parts.store, release)
-        self.worker_pause = 0.0
-        self._quiesced_at = 0.0
+        self._quiesced_at: float | None = None  # ticks; None: no worker was stopped
+        self._worker_pause: float | None = None
 
     @property
     def committed(self) -> bool:
@@ -150,7 +151,7 @@ class Cutover:
             await self._step(DeployState.COMMIT, self.commit)
             await self._step(DeployState.SWITCH, self.switch)
             await self._step(DeployState.START, self.start)
-            self._enter(DeployState.RETIRE)
+            self._enter(DeployState.RETIRE, worker_pause=self._worker_pause)
         except BaseException as error:
             await see_through(self.undo(error))
             raise
@@ -226,6 +227,8 @@ class Cutover:
         old = [service for service in old if service.release != self.release.number]
         if old:
             self.story.step(f"Stopping workers of the old release: {_names(old)}")
+            if (longest := max(service.grace for service in old)) > WORTH_SAYING:
+                self.story.detail(f"they have up to {longest:g} s to end what they are at")
             self._quiesced_at = ticks()
         await self.parts.fleet.stop(old)
 
@@ -291,9 +294,9 @@ class Cutover:
             raise DeployError(state.value, explain(error)) from error
         fault_point(self.parts.settings, state.value, "after")
 
-    def _enter(self, state: DeployState) -> None:
+    def _enter(self, state: DeployState, **changes: object) -> None:
         if self.progress.deploy.state is not state:
-            move(self.parts, self.progress, state)
+            move(self.parts, self.progress, state, **changes)
 
     async def _bring_up(self, worker: Process) -> None:
         """Running, and still running after the settle window; what else happens is the app's policy."""
@@ -323,8 +326,8 @@ class Cutover:
         return app.worker_failure or self.release.spec.worker_failure
 
     def _note_pause(self) -> None:
-        if self._quiesced_at:
-            self.worker_pause = max(self.worker_pause, ticks() - self._quiesced_at)
+        if self._quiesced_at is not None:
+            self._worker_pause = ticks() - self._quiesced_at
 
     async def _no_run_due(self) -> bool | None:
         with self.parts.store.read() as tx:

@@ -9,7 +9,7 @@ import click
 from gitreceive.commands.base import app_argument, json_option, registry
 from gitreceive.commands.desk import Desk
 from runtime.errors import LockstepError
-from runtime.model import Role
+from runtime.model import DeployState, Role
 
 
 @registry.command("deploys", role=Role.VIEWER)
@@ -29,6 +29,8 @@ def deploys(desk: Desk, app: str) -> None:
             "who": deploy.who,
             "when": deploy.started_at,
             "took": None if deploy.ended_at is None else (deploy.ended_at - deploy.started_at).total_seconds(),
+            "cut_over": deploy.cut_over if deploy.state is DeployState.LIVE else None,
+            "worker_pause": deploy.worker_pause,
             "error": deploy.error,
         }
         for deploy in found
@@ -56,6 +58,8 @@ def info(desk: Desk, app: str, number: int) -> None:
         "who": deploy.who,
         "started": deploy.started_at,
         "ended": deploy.ended_at,
+        "cut_over": deploy.cut_over,
+        "worker_pause": deploy.worker_pause,
         "error": deploy.error,
     }
     if desk.as_json:

@@ -19,6 +19,7 @@ from runtime.engine.tasks import COMING, Service, Task, service_in, task_in
 from runtime.errors import Conflict, EngineError, NotFound
 from runtime.waiting import see_through, ticks
 
+SWARM_SERVICE: Final = "com.docker.swarm.service.id"  # the label that Swarm gives to the containers of a service
 CERTIFICATE_LIFE: Final = 10 * 365 * 24 * 3600 * 1_000_000_000  # nanoseconds; a box may be off for years (moby#42660)
 NETWORK_DEADLINE: Final = 30.0  # seconds for an overlay network to lose its last endpoint
 STOP_SLACK: Final = 20.0  # seconds beyond the grace for a container to be gone
@@ -155,18 +156,20 @@ class Fleet:
             await self.scale(await self.service(service.id), 0)
         who = ", ".join(sorted(service.name for service in services))
         await self._until_let_go(services, who)
-        grace = max(service.grace for service in services)
+        graces = {service.id: service.grace for service in services}
         told: set[str] = set()
 
         async def gone() -> bool | None:
-            while fresh := [item["Id"] for item in await self._containers_of(services) if item["Id"] not in told]:
-                told.update(fresh)
-                await asyncio.gather(*(self._stop_container(container, grace) for container in fresh))
+            while fresh := [item for item in await self._containers_of(services) if item["Id"] not in told]:
+                told.update(item["Id"] for item in fresh)
+                await asyncio.gather(
+                    *(self._stop_container(item["Id"], graces[item["Labels"][SWARM_SERVICE]]) for item in fresh)
+                )
             tasks = [task for service in services for task in await self.tasks(service)]
             coming = any(task.state in COMING for task in tasks)
             return None if coming or await self._containers_of(services) else True
 
-        await self.events.until(f"the end of {who}", grace + STOP_SLACK, gone)
+        await self.events.until(f"the end of {who}", max(graces.values()) + STOP_SLACK, gone)
 
     async def _until_let_go(self, services: list[Service], who: str) -> None:
         """Swarm wants no task of these. It misses a change that comes while it makes a task (seen with Docker
@@ -200,7 +203,7 @@ class Fleet:
         owned = {service.id for service in services}
         filters = {"label": self._labels(None), "status": ["running", "paused", "restarting", "removing"]}
         found = await self.engine.get("/containers/json", all=True, filters=filters)
-        return [item for item in found if item["Labels"].get("com.docker.swarm.service.id") in owned]
+        return [item for item in found if item["Labels"].get(SWARM_SERVICE) in owned]
 
     # ---- containers --------------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ class Deploys(Rows):
                 ended_at=deploy.ended_at,
                 error=deploy.error,
                 phases=json.dumps(deploy.phases),
+                worker_pause=deploy.worker_pause,
             )
         )
         self._change(insert(schema.journal).values(deploy=deploy.id, at=now, state=deploy.state.value))
@@ -83,4 +84,5 @@ def _deploy(row: Row[Any]) -> Deploy:
         ended_at=row.ended_at,
         error=row.error,
         phases=json.loads(row.phases),
+        worker_pause=row.worker_pause,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -105,6 +106,7 @@ deploys = Table(
     Column("ended_at", Moment),
     Column("error", Text),
     Column("phases", Text, nullable=False, default="{}"),
+    Column("worker_pause", Float),  # seconds
     Index("deploys_by_app", "app", "id"),
     sqlite_autoincrement=True,
 )

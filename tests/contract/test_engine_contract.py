@@ -90,6 +90,22 @@ async def test_process_that_ignores_its_signal_is_killed_after_its_grace(rig: Ri
     assert await rig.running() == []
 
 
+async def test_each_process_has_its_own_grace(rig: Rig) -> None:
+    hasty = await rig.fleet.ensure_service(rig.service(STUBBORN, name="hasty"))
+    patient = await rig.fleet.ensure_service(rig.service(STUBBORN, name="patient", grace=6.0))
+    for service in (hasty, patient):
+        await rig.until_running(service)
+
+    async def only_patient() -> bool | None:
+        [*names] = await rig.running()
+        return True if len(names) == 1 and "patient" in names[0] else None
+
+    stopping = asyncio.create_task(rig.fleet.stop([hasty, patient]))
+    await rig.fleet.events.until("the end of hasty alone", DEADLINE, only_patient)
+    await stopping
+    assert await rig.running() == []
+
+
 async def test_nothing_starts_after_stop_returned(rig: Rig) -> None:
     """Stopped at every moment of its start: the node may not have heard of it yet."""
     services = []

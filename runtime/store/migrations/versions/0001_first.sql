@@ -109,6 +109,7 @@ CREATE TABLE deploys (
     ended_at TEXT,
     error TEXT,
     phases TEXT NOT NULL,
+    worker_pause FLOAT,
     FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
 );
 
