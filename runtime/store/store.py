@@ -87,9 +87,6 @@ class Store:
 
 def prepare_store(path: Path) -> None:
     """Create the database, or bring an older one to this code's format step by step."""
-    from alembic import command
-    from alembic.config import Config
-
     if path.is_file():
         engine = _open(path)
         found = _format(engine)
@@ -98,6 +95,13 @@ def prepare_store(path: Path) -> None:
             return
         if found is not None:
             _check_known(path, found)
+    _migrate(path)
+
+
+def _migrate(path: Path) -> None:
+    from alembic import command  # 12 MB that a server whose store is up to date does without
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
