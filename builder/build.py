@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,13 +53,17 @@ class Built:
     spec: AppSpec
 
 
-async def build_commit(engine: Engine, stack: Stack, order: Order, story: Story) -> Built:
+async def build_commit(
+    engine: Engine, stack: Stack, order: Order, story: Story, heard: Callable[[AppSpec], None] = lambda spec: None
+) -> Built:
     """Read the manifest, choose the buildpack, stream the context, build the image.
 
+    `heard` is given the manifest's spec as soon as it was read.
     Raises SourceError, ManifestError, BuildError, DeadlinePassed and EngineError.
     """
     with await asyncio.to_thread(CommitSource, order.repository, order.commit) as source:
         manifest = await asyncio.to_thread(read_manifest, source)
+        heard(manifest.spec)
         root = source.below(manifest.spec.build.root)
         _tell_manifest(story, order, manifest, root.warnings)
         plan = await asyncio.to_thread(plan_build, manifest.spec, root, stack, cache_scope=order.cache_scope)

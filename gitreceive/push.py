@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -119,10 +120,10 @@ class Pushes:
         """Deploy one commit, and move its branch before the next deploy of the app can begin."""
         moved = False
 
-        async def make(_: Deploy, story: Story) -> Draft:
+        async def make(deploy: Deploy, story: Story) -> Draft:
             if await self._commit_of(push.app, update.ref) != update.old:
                 raise LockstepError("another push moved the branch meanwhile: fetch, then push again")
-            return await self._build(push.app, update.new, story, options.no_cache, options.message)
+            return await self._build(deploy, update.new, story, options.no_cache, options.message)
 
         async def move_branch() -> None:
             nonlocal moved
@@ -188,14 +189,15 @@ class Pushes:
         if current is None:
             raise LockstepError(f"nothing of {app} is live: push to it")
 
-        async def make(_: Deploy, story: Story) -> Draft:
-            return await self._build(app, current.commit, story, no_cache, f"rebuild of {current.label}")
+        async def make(deploy: Deploy, story: Story) -> Draft:
+            return await self._build(deploy, current.commit, story, no_cache, f"rebuild of {current.label}")
 
         await self.deployer.deploy(app, kind="rebuild", who=who, commit=current.commit, make=make, story=story)
 
-    async def _build(self, app: str, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
-        order = self._order(app, commit, no_cache)
-        built = await build_commit(self._parts.fleet.engine, self._stack, order, story)
+    async def _build(self, deploy: Deploy, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
+        order = self._order(deploy.app, commit, no_cache)
+        heard = functools.partial(self.deployer.manifest_read, deploy.id)
+        built = await build_commit(self._parts.fleet.engine, self._stack, order, story, heard)
         return Draft(commit, built.image, built.spec, message or f"push of {commit[:7]}")
 
     def _order(self, app: str, commit: str, no_cache: bool) -> Order:

@@ -21,6 +21,8 @@ from gitreceive.maintenance import maintain
 from gitreceive.push import Pushes
 from gitreceive.server import start_server
 from gitreceive.wiring import open_parts
+from runtime.alerts.sender import send_alerts
+from runtime.alerts.watch import Watch
 from runtime.apps import Apps
 from runtime.deployer import Deployer
 from runtime.errors import SettingsError
@@ -56,6 +58,8 @@ async def serve(settings: Settings, say: Say) -> None:
             async with (
                 _running(scheduler.run(), "scheduler"),
                 _running(reconciler.run(), "reconciler"),
+                _running(send_alerts(parts, deployer.logs), "alert sender"),
+                _running(Watch(parts.store, parts.clock).run(), "watch over cron"),
                 _running(maintain(settings.repositories), "repositories"),
             ):
                 server = await start_server(

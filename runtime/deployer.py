@@ -46,6 +46,7 @@ class Attempt:
     """A deploy under way in this process."""
 
     deploy: Deploy
+    progress: Progress
     task: asyncio.Task[Outcome]
     cancelled_by: str | None = None
 
@@ -104,6 +105,10 @@ class Deployer:
         """Whether this process is at work on a deploy, be it waiting for its turn."""
         return number in self._attempts
 
+    def manifest_read(self, number: int, spec: AppSpec) -> None:
+        """What the commit of a deploy under way asks for, before its image is built: it tells whom a failure tells."""
+        self._attempts[number].progress.spec = spec
+
     def cancel(self, app: str, who: str, number: int | None = None) -> Deploy:
         """Stop the deploy of `app` that is under way, or the one of that number, also while it waits.
 
@@ -126,7 +131,7 @@ class Deployer:
         """Run an attempt so that `cancel` can stop it without stopping the session that waits for it."""
         deploy = progress.deploy
         task = asyncio.create_task(work, name=f"attempt {deploy.id}")
-        attempt = self._attempts[deploy.id] = Attempt(deploy, task)
+        attempt = self._attempts[deploy.id] = Attempt(deploy, progress, task)
         try:
             return await task
         except BaseException as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Final
 
 LIMIT: Final = 5 * 1024 * 1024  # characters of one deploy's log; what comes after is not kept
+TAIL_LIMIT: Final = 64 * 1024  # bytes of the end of a log that are looked at for its last lines
 CUT: Final = "(the log of this deploy is cut here)"
 
 
@@ -57,6 +58,18 @@ class DeployLogs:
             finally:
                 del self._open[deploy]
                 log.stir()
+
+    async def until_closed(self, deploy: int) -> None:
+        """Return when nothing more is written to the log of a deploy."""
+        while (log := self._open.get(deploy)) is not None:
+            await log.grown()
+
+    def tail(self, app: str, deploy: int, lines: int) -> list[str]:
+        """The last lines of a deploy's log. Raises OSError when it has none."""
+        path = self.path(app, deploy)
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_LIMIT))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
 
     def path(self, app: str, deploy: int) -> Path:
         return self._folder / app / f"{deploy}.log"

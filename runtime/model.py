@@ -215,6 +215,9 @@ class CronJob(Value):
     retries: int = Field(default=0, ge=0, le=5)
     overlap: Overlap = Overlap.FORBID
     catch_up: CatchUp = CatchUp.ONCE
+    serial: ProcessName | None = None  # of the app's jobs with the same word here one runs at a time, the others wait
+    blocks_deploy: bool = False  # a deploy of the app waits for the end of a run
+    stop_command: str | None = None  # run in the container instead of SIGTERM when a run is to be stopped
 
 
 class Hook(Value):
@@ -393,6 +396,7 @@ class CronRun(Value):
     attempt: int = 1  # 2 and more: the same tick again, after it failed
     stop: str | None = None  # why it is to be stopped, from the moment that is wanted
     retry_at: datetime | None = None  # when it is to be tried again, until it was
+    serial: str | None = None  # its job's serial group
 
 
 class Role(StrEnum):

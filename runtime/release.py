@@ -15,12 +15,14 @@ from datetime import datetime
 from typing import Final
 
 from runtime import names
+from runtime.alerts.raising import deploy_failed
+from runtime.calm import until_calm
 from runtime.converge import Converger, prune_images, set_stage
 from runtime.engine import specs
 from runtime.engine.tasks import Service
 from runtime.errors import DeployError, LockstepError, explain
 from runtime.faults import fault_point
-from runtime.model import Deploy, DeployState, Health, Process, Release, WorkerFailure
+from runtime.model import AppSpec, Deploy, DeployState, Health, Process, Release, WorkerFailure
 from runtime.parts import Parts, hosts_of, place_of, route_of, scaled
 from runtime.proof import Proof
 from runtime.store import Transaction
@@ -30,7 +32,6 @@ from runtime.waiting import see_through, ticks, together
 log = logging.getLogger(__name__)
 
 WORTH_SAYING: Final = 15.0  # seconds of grace beyond which a pusher is told why nothing seems to happen
-CRON_START_DEADLINE: Final = 30.0  # seconds for a cron run that was due to get its container
 
 # From each state, where a deploy may go. FAILED and CANCELLED are only reached with the old release in place.
 MOVES: Final[dict[DeployState, frozenset[DeployState]]] = {
@@ -68,6 +69,7 @@ class Progress:
 
     deploy: Deploy
     since: float  # monotonic seconds
+    spec: AppSpec | None = None  # what the commit asks for, once its manifest was read
 
 
 def move(parts: Parts, progress: Progress, state: DeployState, **changes: object) -> None:
@@ -84,6 +86,8 @@ def move(parts: Parts, progress: Progress, state: DeployState, **changes: object
             _make_current(tx, deploy, deploy.previous, parts.clock())
         if state is DeployState.RETIRE and deploy.release is not None:
             tx.releases.mark_live(deploy.app, deploy.release, parts.clock())
+        if state is DeployState.FAILED:
+            deploy_failed(tx, deploy, progress.spec, parts.clock())
         if state.ended or state is DeployState.RETIRE:
             tx.apps.let_go(deploy.app, deploy.id)
     log.info("deploy %d of %s: %s -> %s", deploy.id, deploy.app, progress.deploy.state.value, state.value)
@@ -218,11 +222,11 @@ class Cutover:
             raise DeployError("stage", explain(error), await self.proof.last_lines(service)) from None
 
     async def quiesce(self) -> None:
-        """From here no worker of the old release runs, and no cron run starts."""
+        """From here no cron run starts, and in the end no worker of the old release runs."""
         app = self.release.app
         with self.parts.store.write() as tx:
             tx.apps.hold(app, self.progress.deploy.id)
-        await self.parts.fleet.events.until("cron runs that were due to start", CRON_START_DEADLINE, self._no_run_due)
+        await until_calm(self.parts, app, self.story)
         old = [service for service in await self.parts.fleet.services(app) if service.kind == names.WORKER]
         old = [service for service in old if service.release != self.release.number]
         if old:
@@ -328,11 +332,6 @@ class Cutover:
     def _note_pause(self) -> None:
         if self._quiesced_at is not None:
             self._worker_pause = ticks() - self._quiesced_at
-
-    async def _no_run_due(self) -> bool | None:
-        with self.parts.store.read() as tx:
-            runs = tx.cron.unfinished(self.release.app)
-        return None if any(run.started_at is None for run in runs) else True
 
 
 def _names(services: list[Service]) -> str:

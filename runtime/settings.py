@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     health_deadline: float = Field(default=60, gt=0)  # seconds that a started web has to become healthy
     settle: float = Field(default=2.0, ge=0)  # seconds that new workers are watched before the deploy ends
     lock_wait: float = Field(default=600, ge=0)  # seconds that a push waits for another deploy of its app
+    cron_wait: float = Field(default=300, ge=0)  # seconds that a deploy waits for cron runs that block it
+    alerts_to_host: bool = False  # notify.on_failure may name an address that only this machine reaches
     keep_releases: int = Field(default=10, ge=2)  # releases whose images stay
     fault: str | None = None  # "step:before" or "step:after": die there, ":pause": stand still (tests only)
     for_tests: bool = False  # the instance was made for tests, so that `fault` is obeyed

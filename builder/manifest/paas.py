@@ -1,7 +1,8 @@
 """`.paas/app.yaml`, the dialect of koyracloud, with additions of ours.
 
 Ours: `grace` (top and per worker), `worker_failure`, and per cron job `timezone`, `timeout`, `overlap`,
-`catch_up`, `retries`. `name` and `start` may be missing. docs/manifest/app.yaml describes every key.
+`catch_up`, `retries`, `serial`, `blocks_deploy`, `stop`. `name` and `start` may be missing. docs/manifest/app.yaml
+describes every key.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ class Cron(Value):
     overlap: Literal["forbid", "queue", "allow", "replace"] = "forbid"
     catch_up: Literal["once", "skip"] = "once"
     retries: fields.Retries = 0
+    serial: fields.GroupName | None = None
+    blocks_deploy: bool = False
+    stop: fields.Command | None = None
 
 
 class Notify(Value):
@@ -206,6 +210,9 @@ def _cron(job: Cron) -> CronJob:
         retries=job.retries,
         overlap=Overlap(job.overlap),
         catch_up=CatchUp(job.catch_up),
+        serial=job.serial,
+        blocks_deploy=job.blocks_deploy,
+        stop_command=job.stop,
     )
 
 

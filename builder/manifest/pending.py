@@ -12,9 +12,7 @@ from builder.manifest.check import Path, lines
 from runtime.model import Dialect
 
 PENDING: Final[dict[Dialect, dict[str, str]]] = {
-    Dialect.PAAS: {
-        "notify.on_failure": "is kept, but nothing is sent there yet, read 'deploys APP' instead",
-    },
+    Dialect.PAAS: {},
     Dialect.DEPLOIO: {
         "enableBasicAuth": "is kept, but no password protects the app yet, protect it in the app itself",
     },

@@ -110,6 +110,11 @@ def cron_words(job: CronJob) -> tuple[str, ...]:
     return _in_shell(job.command, job.shell)
 
 
+def stop_words(job: CronJob) -> tuple[str, ...] | None:
+    """What is run in the container of a run that is to end, None where SIGTERM is enough."""
+    return None if job.stop_command is None else _in_shell(job.stop_command, job.shell)
+
+
 def command_line(release: Release, process: Process) -> tuple[str, ...] | None:
     """What the container runs, None for the image's own command."""
     own = release.image.command

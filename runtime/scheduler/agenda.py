@@ -14,7 +14,7 @@ from typing import Final
 
 from runtime.model import CronRun
 from runtime.scheduler.definitions import CORRECTION, Known
-from runtime.scheduler.jobs import Key
+from runtime.scheduler.jobs import Job, Key
 from runtime.scheduler.ledger import Due, Ledger, Ticked
 from runtime.scheduler.planner import Planner
 from runtime.scheduler.policy import ON_TIME, WaitsFor
@@ -133,9 +133,16 @@ class Agenda:
 
     def ended(self, run: CronRun, now: datetime) -> None:
         """A run has ended: slots that waited for it are looked at, and a failed one is planned again."""
-        key = Key(run.app, run.job)
-        if key in self._waits and key in self._jobs:
-            self._plan.put(key, now)
+        for key in self._waits:
+            if key in self._jobs and _waited_for(run, self._jobs[key].job):
+                self._plan.put(key, now)
+        for number, failed in self._failed.items():
+            if (
+                run.serial is not None
+                and (failed.app, failed.serial) == (run.app, run.serial)
+                and _is_past(failed, now)
+            ):
+                self._retries.put(number, now)
         closed = self._ledger.find(run.id)
         if closed is not None and closed.retry_at is not None:
             self._plan_retry(closed)
@@ -192,6 +199,16 @@ class Agenda:
             if found is not None:
                 claimed.append(found)
         return claimed
+
+
+def _waited_for(run: CronRun, job: Job) -> bool:
+    """Whether the run was in the way of the job's slots."""
+    in_group = job.serial is not None and (run.app, run.serial) == (job.key.app, job.serial)
+    return in_group or (run.app, run.job) == job.key
+
+
+def _is_past(failed: CronRun, now: datetime) -> bool:
+    return failed.retry_at is not None and failed.retry_at <= now
 
 
 def _split(one: Known, late: datetime, now: datetime) -> tuple[Slots | None, Slots | None]:

@@ -116,6 +116,29 @@ class Containers:
             async with self._engine.request("POST", path, limit, streaming=True):
                 pass
 
+    async def kill(self, run: CronRun) -> None:
+        """SIGKILL, if it runs."""
+        with suppress(NotFound, Conflict):
+            await self._engine.post(f"/containers/{self.name(run)}/kill", signal="KILL")
+
+    async def run_inside(self, run: CronRun, words: tuple[str, ...]) -> int | None:
+        """Run a command in the container to its end, what it writes is dropped; its exit code, None when the
+        container ended before or with it."""
+        body = {"Cmd": list(words), "AttachStdout": True, "AttachStderr": True}
+        try:
+            made = await self._engine.post(f"/containers/{self.name(run)}/exec", body)
+            path, start = f"/exec/{made['Id']}", json.dumps({"Detach": False, "Tty": False}).encode()
+            headers = {"Content-Type": "application/json"}
+            async with self._engine.request(
+                "POST", f"{path}/start", data=start, headers=headers, streaming=True
+            ) as answer:
+                async for _ in answer.content.iter_any():
+                    pass
+            code = (await self._engine.get(f"{path}/json"))["ExitCode"]
+        except (NotFound, Conflict):  # Conflict: it does not run any more
+            return None
+        return None if code is None else int(code)
+
     async def keep_log(self, run: CronRun, writer: LogWriter) -> None:
         """Hand over the log: all of it, or its head and then its tail."""
         async with aclosing(self.lines(run)) as lines:

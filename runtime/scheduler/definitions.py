@@ -35,7 +35,7 @@ def load_jobs(tx: Transaction, apps: Iterable[str], now: datetime) -> list[Known
     names = list(apps)
     before = {Key(row.app, row.job): row for row in tx.cron.jobs(names) if row.job != ALL_JOBS}
     rows = tx.cron.definitions(names)
-    known = [_known(job, row.live_at, before.get(job.key), now) for row in rows for job in _jobs(row)]
+    known = [_known(job, row.live_at, before.get(job.key), now) for row in rows for job in jobs_in(row)]
     tx.cron.put_jobs([_row(one) for one in known if _differs(one, before.get(one.job.key))])
     with_release = {row.app for row in rows}
     for key in before.keys() - {one.job.key for one in known}:
@@ -44,7 +44,8 @@ def load_jobs(tx: Transaction, apps: Iterable[str], now: datetime) -> list[Known
     return known
 
 
-def _jobs(row: Row[Any]) -> list[Job]:
+def jobs_in(row: Row[Any]) -> list[Job]:
+    """The jobs of a row of `tx.cron.definitions`."""
     try:
         jobs = CRONS.validate_json(row.crons)
     except ValidationError as error:

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from sqlalchemy.exc import OperationalError
 
+from runtime.engine import specs
 from runtime.engine.specs import Place
 from runtime.errors import EngineError, EngineUnreachable, LockstepError, NotFound, explain
 from runtime.model import CronJob, CronRun, Release, RunState
@@ -74,6 +75,7 @@ class Execution:
         self._job = office.ledger.job(run)
         self._stop = stop
         self._engine_lost: datetime | None = None
+        self._stop_failed: str | None = None  # why the job's stop command did not end it
 
     async def carry_out(self) -> None:
         """Until the row is closed; whatever goes wrong is the reason it is closed with.
@@ -181,7 +183,8 @@ class Execution:
         self._office.fault("wait", "after")
         if self._stop.is_set():
             self._run = self._run.model_copy(update={"stop": self._why_stopped()})
-        return judge(self._run, job, found, cause, self._lost_at(found))
+        end = judge(self._run, job, found, cause, self._lost_at(found))
+        return end if self._stop_failed is None else replace(end, reason=f"{end.reason}; {self._stop_failed}")
 
     async def _until_ended(self, found: Found, job: CronJob) -> RunState | None:
         """What it was stopped for, None when it ended by itself."""
@@ -204,12 +207,28 @@ class Execution:
             await asyncio.gather(waiting, stopping, return_exceptions=True)
 
     async def _end_by_force(self, job: CronJob, waiting: asyncio.Task[None]) -> None:
+        words = specs.stop_words(job)
         try:
             async with asyncio.timeout(job.grace + STOP_SLACK):
-                await self._containers.stop(self._run, job.grace)
+                if words is None:
+                    await self._containers.stop(self._run, job.grace)
+                else:
+                    await self._end_by_command(words, job.grace, waiting)
                 await waiting
         except TimeoutError:
             raise Stuck(f"the container of run {self._run.id} does not stop") from None
+
+    async def _end_by_command(self, words: tuple[str, ...], grace: float, waiting: asyncio.Task[None]) -> None:
+        """The job's own way to end it, in the place of SIGTERM; then the grace, SIGKILL."""
+        asking = asyncio.create_task(self._containers.run_inside(self._run, words))
+        try:
+            await asyncio.wait({waiting}, timeout=grace)
+            if not waiting.done():
+                self._stop_failed = _why_it_went_on(asking)
+                await self._containers.kill(self._run)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
     async def _look(self) -> Found:
         found = await self._containers.find(self._run)
@@ -250,6 +269,16 @@ def boot_time() -> datetime:
         if line.startswith("btime "):
             return datetime.fromtimestamp(int(line.split()[1])).astimezone()
     raise LockstepError("/proc/stat does not say when this machine started")
+
+
+def _why_it_went_on(asking: asyncio.Task[int | None]) -> str:
+    """What became of a stop command whose container still runs after the grace."""
+    if not asking.done():
+        return "its stop command did not end within the grace, and it was killed"
+    error = asking.exception()
+    if error is not None:
+        return f"its stop command could not be run ({explain(error)}), and it was killed"
+    return f"its stop command ended with {asking.result()} and it went on, and was killed"
 
 
 def _is_final(error: EngineError) -> bool:

@@ -29,6 +29,7 @@ class Job:
     timezone: str
     overlap: Overlap
     catch_up: CatchUp
+    serial: str | None = None  # of the app's jobs with the same word here one runs at a time
 
     @property
     def timing(self) -> str:
@@ -41,4 +42,4 @@ class Job:
 
 
 def job_of(app: str, release: int, job: CronJob) -> Job:
-    return Job(Key(app, job.name), release, job.schedule, job.timezone, job.overlap, job.catch_up)
+    return Job(Key(app, job.name), release, job.schedule, job.timezone, job.overlap, job.catch_up, job.serial)

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from runtime.alerts.model import GRACE
+from runtime.alerts.raising import missed, raise_alert, run_failed
 from runtime.engine.specs import Place
 from runtime.errors import LockstepError
 from runtime.model import CronJob, CronRun, Release, RunState, Trigger
@@ -37,6 +39,7 @@ MOVES: Final[dict[RunState, tuple[RunState, ...]]] = {
     RunState.INTERRUPTED: (RunState.DUE, RunState.RUNNING),
     RunState.SKIPPED: (RunState.DUE,),
 }
+FAILURES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED})  # that are alerted of
 
 
 def move(tx: Transaction, run: CronRun, state: RunState, **values: Any) -> bool:
@@ -61,6 +64,10 @@ class Due:
         found = self.fresh or self.missed
         assert found is not None
         return found
+
+    @property
+    def oldest(self) -> Slots:
+        return self.missed or self.newest
 
 
 @dataclass
@@ -114,32 +121,35 @@ class Ledger:
         with self._store.write() as tx:
             apps = {row.name: row for row in tx.cron.apps(names)}
             suspended = tx.cron.suspended(names)
-            runs = _by_job(tx.cron.unfinished_of(names))
-            failed = {Key(run.app, run.job) for run in tx.cron.to_retry()}
-            for one in due:
+            open_runs = _OpenRuns(tx.cron.unfinished_of(names))
+            failed = {Key(run.app, run.job): run for run in tx.cron.to_retry()}
+            for one in sorted(due, key=lambda one: one.oldest.first):  # a serial group's queue is first in, first out
                 key = one.job.key
                 app = apps.get(key.app)
                 if app is None or (app.held_by is None and app.current_release not in (None, one.job.release)):
                     ticked.stale.add(key)
                     continue
-                facts = _facts(key, app, suspended, tuple(runs.get(key, ())), one.held_for)
-                self._act(tx, one, decide(one.job, one.missed, one.fresh, facts), ticked, now)
-            for key in failed & {Key(run.app, run.job) for run in ticked.claimed}:
+                facts = _facts(one, app, suspended, open_runs)
+                for run in self._act(tx, one, decide(one.job, one.missed, one.fresh, facts), ticked, now):
+                    open_runs.add(run)
+            for key in failed.keys() & {Key(run.app, run.job) for run in ticked.claimed}:
                 tx.cron.drop_retries(*key)
+                run_failed(tx, failed[key], now)  # the next slot comes before its retry
             tx.cron.set_cursors([(*one.job.key, one.newest.last) for one in ticked.done])
         return ticked
 
-    def _act(self, tx: Transaction, due: Due, decision: Decision, ticked: Ticked, now: datetime) -> None:
+    def _act(self, tx: Transaction, due: Due, decision: Decision, ticked: Ticked, now: datetime) -> list[CronRun]:
+        """Write what was decided; the runs that were claimed."""
         for number in decision.stop:
             ticked.asked_to_stop |= tx.cron.ask_stop(number, REPLACED)
         if decision.wait is not None:
             ticked.waiting[due.job.key] = decision.wait
-            return
-        for entry in decision.entries:
-            run = _write(tx, due.job, entry, now)
-            if run is not None and run.state.open:
-                ticked.claimed.append(run)
+            return []
+        written = [_write(tx, due.job, entry, now) for entry in decision.entries]
+        claimed = [run for run in written if run is not None and run.state.open]
+        ticked.claimed += claimed
         ticked.done.append(due)
+        return claimed
 
     def retry(self, run: CronRun, now: datetime) -> CronRun | WaitsFor | None:
         """Claim the next attempt of a failed run; None when nothing is to be tried any more."""
@@ -150,12 +160,16 @@ class Ledger:
             app = tx.cron.apps([run.app])[0]
             if app.held_by is not None:
                 return WaitsFor.DEPLOY
+            job = _live_job(tx, run.app, run.job)
+            suspended = _suspended_by(Key(run.app, run.job), tx.cron.suspended([run.app]))
+            if job is None or suspended or tx.cron.unfinished(run.app, run.job):
+                tx.cron.drop_retries(run.app, run.job)
+                run_failed(tx, fresh, now)
+                return None
+            serial = job.get("serial")
+            if serial is not None and any(other.serial == serial for other in tx.cron.unfinished(run.app)):
+                return WaitsFor.RUN
             tx.cron.drop_retries(run.app, run.job)
-            suspended = tx.cron.suspended([run.app])
-            if _suspended_by(Key(run.app, run.job), suspended) or tx.cron.unfinished(run.app, run.job):
-                return None
-            if app.current_release is None or not _has_job(tx, run.app, run.job):
-                return None
             return tx.cron.open_run(
                 run.app,
                 run.job,
@@ -165,6 +179,7 @@ class Ledger:
                 release=app.current_release,
                 attempt=run.attempt + 1,
                 reason=f"again after run {run.id}",
+                serial=serial,
                 now=now,
             )
 
@@ -215,9 +230,12 @@ class Ledger:
 
     def ended(self, run: CronRun, end: End, retry_at: datetime | None) -> bool:
         values = {"ended_at": end.at, "exit_code": end.exit_code, "retry_at": retry_at}
+        reason = end.reason if end.reason is not None else run.reason
         with self._store.write() as tx:
-            reason = end.reason if end.reason is not None else run.reason
-            return move(tx, run, end.state, reason=reason, **values)
+            moved = move(tx, run, end.state, reason=reason, **values)
+            if moved and retry_at is None and end.state in FAILURES:
+                run_failed(tx, run.model_copy(update={"state": end.state, "reason": reason, **values}), end.at)
+        return moved
 
     # ---- keeping house -----------------------------------------------------------------------------------------
 
@@ -239,17 +257,36 @@ class Ledger:
             return tx.cron.find(number)
 
 
-def _by_job(runs: list[CronRun]) -> dict[Key, list[CronRun]]:
-    found: dict[Key, list[CronRun]] = {}
-    for run in runs:
-        found.setdefault(Key(run.app, run.job), []).append(run)
-    return found
+class _OpenRuns:
+    """Runs that have not ended, by job and by serial group."""
+
+    def __init__(self, runs: list[CronRun]) -> None:
+        self._of_job: dict[Key, list[CronRun]] = {}
+        self._of_group: dict[tuple[str, str], list[CronRun]] = {}
+        for run in runs:
+            self.add(run)
+
+    def add(self, run: CronRun) -> None:
+        self._of_job.setdefault(Key(run.app, run.job), []).append(run)
+        if run.serial is not None:
+            self._of_group.setdefault((run.app, run.serial), []).append(run)
+
+    def of_job(self, job: Job) -> tuple[CronRun, ...]:
+        return tuple(self._of_job.get(job.key, ()))
+
+    def of_group(self, job: Job) -> tuple[CronRun, ...]:
+        return () if job.serial is None else tuple(self._of_group.get((job.key.app, job.serial), ()))
 
 
-def _facts(
-    key: Key, app: Row[Any], suspended: dict[tuple[str, str], str], runs: tuple[CronRun, ...], held_for: timedelta
-) -> Facts:
-    return Facts(app.current_release is not None, app.held_by, held_for, _suspended_by(key, suspended), runs)
+def _facts(due: Due, app: Row[Any], suspended: dict[tuple[str, str], str], open_runs: _OpenRuns) -> Facts:
+    return Facts(
+        live=app.current_release is not None,
+        held_by=app.held_by,
+        held_for=due.held_for,
+        suspended_by=_suspended_by(due.job.key, suspended),
+        open=open_runs.of_job(due.job),
+        group=open_runs.of_group(due.job),
+    )
 
 
 def _suspended_by(key: Key, suspended: dict[tuple[str, str], str]) -> str | None:
@@ -265,12 +302,15 @@ def _write(tx: Transaction, job: Job, entry: Entry, now: datetime) -> CronRun | 
         release=job.release,
         stands_for=entry.slots.count,
         reason=entry.reason,
+        serial=job.serial,
         now=now,
     )
     if run is None:
         log.warning("%s: the slot of %s had been dealt with before", job.key, entry.slots.last)
     elif not run.state.open:
         log.info("run %d of %s: skipped, %s", run.id, job.key, run.reason)
+        if entry.missed and now - entry.slots.first > GRACE:
+            raise_alert(tx, missed(*job.key, entry.slots.first, entry.reason or "", run.id), now)
     return run
 
 
@@ -278,6 +318,7 @@ def _job_in(release: Release, name: str) -> CronJob | None:
     return next((job for job in release.spec.crons if job.name == name), None)
 
 
-def _has_job(tx: Transaction, app: str, name: str) -> bool:
+def _live_job(tx: Transaction, app: str, name: str) -> dict[str, Any] | None:
+    """The job as the live release defines it, in JSON; None when there is none."""
     rows = tx.cron.definitions([app])
-    return any(item["name"] == name for row in rows for item in json.loads(row.crons))
+    return next((item for row in rows for item in json.loads(row.crons) if item["name"] == name), None)

@@ -179,16 +179,26 @@ class CronOperations:
             assert release is not None
             if tx.apps.held_by(app) is not None:
                 return None
-            if self._must_wait(tx, app, _job(release, job)):
+            defined = _job(release, job)
+            if self._must_wait(tx, app, defined):
                 return None
             self._record(tx, app, "cron:run", who, job)
             return tx.cron.open_run(
-                app, job, now, trigger=Trigger.MANUAL, state=RunState.DUE, release=release.number, who=who, now=now
+                app,
+                job,
+                now,
+                trigger=Trigger.MANUAL,
+                state=RunState.DUE,
+                release=release.number,
+                who=who,
+                serial=defined.serial,
+                now=now,
             )
 
     def _must_wait(self, tx: Transaction, app: str, job: CronJob) -> bool:
         """Whether runs of the job are in the way and were told to stop. Raises LockstepError when they may go on."""
         runs = tx.cron.unfinished(app, job.name)
+        _refuse_beside_group(tx, app, job)
         if not runs or job.overlap is Overlap.ALLOW:
             return False
         if job.overlap is not Overlap.REPLACE:
@@ -218,6 +228,17 @@ def _jobs_meant(tx: Transaction, app: str, job: str | None) -> list[str]:
         hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known) or 'none'}"
         raise LockstepError(f"{app} {release.label} has no cron job '{job[:40]}': {hint}")
     return [job]
+
+
+def _refuse_beside_group(tx: Transaction, app: str, job: CronJob) -> None:
+    """Raises LockstepError while a run of another job of the serial group, or with `allow` of its own, goes on."""
+    runs = [] if job.serial is None else [run for run in tx.cron.unfinished(app) if run.serial == job.serial]
+    in_way = [run for run in runs if run.job != job.name or job.overlap is Overlap.ALLOW]
+    if in_way:
+        raise LockstepError(
+            f"run {in_way[-1].id} of {in_way[-1].job} has not ended (serial: {job.serial}): "
+            f"wait for its end or 'cron:cancel {app} {in_way[-1].id}'"
+        )
 
 
 def _job(release: Release, name: str) -> CronJob:

@@ -18,6 +18,7 @@ from runtime.scheduler.schedule import Slots
 ON_TIME: Final = timedelta(seconds=60)  # a slot that is not older than this was not missed
 HOLD_LIMIT: Final = timedelta(minutes=10)  # that a slot waits for a deploy of its app
 REPLACED: Final = "replaced by the next run"
+WAS_DOWN: Final = "missed while the scheduler or the app was down"
 
 
 class WaitsFor(StrEnum):
@@ -36,6 +37,7 @@ class Facts:
     held_for: timedelta  # how long these slots have waited for it
     suspended_by: str | None
     open: tuple[CronRun, ...]  # runs of the job that have not ended
+    group: tuple[CronRun, ...] = ()  # runs of the job's serial group that have not ended, its own among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Entry:
     state: RunState
     trigger: Trigger
     reason: str | None = None
+    missed: bool = False  # skipped though nobody wanted that: when it is long ago, it is alerted of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,15 @@ def decide(job: Job, missed: Slots | None, fresh: Slots | None, facts: Facts) ->
     if facts.held_by is not None:
         if facts.held_for <= HOLD_LIMIT:
             return Decision(wait=WaitsFor.DEPLOY)
-        return _skip(slots, f"deploy {facts.held_by} held the app for over {HOLD_LIMIT.total_seconds():g} s")
+        return _skip(
+            slots, f"deploy {facts.held_by} held the app for over {HOLD_LIMIT.total_seconds():g} s", missed=True
+        )
     if not facts.live:
         return _skip(slots, "the app has no live release")
     if facts.open and job.overlap is not Overlap.ALLOW:
         return _overlap(job, slots, facts.open)
+    if facts.group:
+        return Decision(wait=WaitsFor.RUN)
     return _start(job, missed, fresh)
 
 
@@ -94,10 +101,10 @@ def _start(job: Job, missed: Slots | None, fresh: Slots | None) -> Decision:
         return Decision((Entry(fresh, RunState.DUE, Trigger.SCHEDULE),))
     if job.catch_up is CatchUp.ONCE:
         return Decision((Entry(join(missed, fresh), RunState.DUE, Trigger.CATCH_UP),))
-    entry = Entry(missed, RunState.SKIPPED, Trigger.CATCH_UP, "missed while the scheduler or the app was down")
+    entry = Entry(missed, RunState.SKIPPED, Trigger.CATCH_UP, WAS_DOWN, missed=True)
     again = () if fresh is None else (Entry(fresh, RunState.DUE, Trigger.SCHEDULE),)
     return Decision((entry, *again))
 
 
-def _skip(slots: Slots, reason: str) -> Decision:
-    return Decision((Entry(slots, RunState.SKIPPED, Trigger.SCHEDULE, reason),))
+def _skip(slots: Slots, reason: str, *, missed: bool = False) -> Decision:
+    return Decision((Entry(slots, RunState.SKIPPED, Trigger.SCHEDULE, reason, missed),))

@@ -101,6 +101,7 @@ class Cron(Rows):
         attempt: int = 1,
         reason: str | None = None,
         who: str | None = None,
+        serial: str | None = None,
         now: datetime,
     ) -> CronRun | None:
         """Claim the slot; None when it has been claimed before."""
@@ -115,6 +116,7 @@ class Cron(Rows):
             "attempt": attempt,
             "reason": reason,
             "who": who,
+            "serial": serial,
             "ended_at": None if state.open else now,
         }
         row = self._connection.execute(CLAIM, values).one_or_none()
@@ -218,4 +220,5 @@ def _run(row: Row[Any]) -> CronRun:
         attempt=row.attempt,
         stop=row.stop,
         retry_at=row.retry_at,
+        serial=row.serial,
     )

@@ -150,6 +150,7 @@ cron_runs = Table(
     Column("who", Text),
     Column("stop", Text),  # why it is to be stopped, from the moment that is wanted
     Column("retry_at", Moment),  # when it is to be tried again, until it was
+    Column("serial", Text),  # its job's serial group
     UniqueConstraint("app", "job", "slot"),
     Index("runs_by_job", "app", "job", "id"),
     Index("runs_open", "state", sqlite_where=text("state in ('due', 'running')")),
@@ -166,6 +167,32 @@ heartbeats = Table(
     Column("next_due", Moment),
     Column("jobs", Integer, nullable=False, default=0),  # that have a next slot
     Column("running", Integer, nullable=False, default=0),  # runs under way
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("about", Text, nullable=False, unique=True),  # what there can be only one alert of
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE")),  # NULL: of the platform
+    Column("cause", Text, nullable=False),  # JSON of runtime.alerts.model.Cause
+    Column("url", Text),  # where it is sent, NULL: nowhere
+    Column("raised_at", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("next_try_at", Moment),  # when it is sent next, NULL: not any more
+    Index("alerts_by_app", "app", "id"),
+    Index("alerts_to_send", "next_try_at", sqlite_where=text("next_try_at is not null")),
+    sqlite_autoincrement=True,
+)
+
+alert_tries = Table(
+    "alert_tries",
+    metadata,
+    Column("alert", Integer, ForeignKey("alerts.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("status", Integer),  # of the HTTP answer
+    Column("error", Text),  # with neither: under way, or the server stopped meanwhile
 )
 
 keys = Table(

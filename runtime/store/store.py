@@ -14,6 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from runtime.errors import StoreError
 from runtime.secrets import Vault
+from runtime.store.alerts import Alerts
 from runtime.store.apps import Apps
 from runtime.store.cron import Cron
 from runtime.store.deploys import Deploys
@@ -33,6 +34,7 @@ class Transaction:
         self.releases = Releases(connection, vault)
         self.deploys = Deploys(connection)
         self.cron = Cron(connection)
+        self.alerts = Alerts(connection)
         self.keys = Keys(connection)
         self.events = Events(connection)
 

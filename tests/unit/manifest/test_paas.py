@@ -82,7 +82,7 @@ workers:
   - {name: jobs, start: python -m jobs, replicas: 3, cpu: 2, memory: 256M, grace: 120}
 cron:
   - {name: tidy, schedule: "@daily", command: tidy, timezone: Europe/Zurich, timeout: 60, overlap: queue,
-     catch_up: skip, retries: 2}
+     catch_up: skip, retries: 2, serial: db, blocks_deploy: true, stop: pkill tidy}
 notify: {on_failure: "https://example.com/hook"}
 grace: 0.5
 worker_failure: warn
@@ -122,6 +122,9 @@ EVERYTHING_SPEC = AppSpec(
             retries=2,
             overlap=Overlap.QUEUE,
             catch_up=CatchUp.SKIP,
+            serial="db",
+            blocks_deploy=True,
+            stop_command="pkill tidy",
         ),
     ),
     env=ENV,
@@ -131,9 +134,6 @@ EVERYTHING_SPEC = AppSpec(
     host="shop.example.com",
     worker_failure=WorkerFailure.WARN,
     notify_on_failure="https://example.com/hook",
-)
-EVERYTHING_WARNINGS = (
-    ".paas/app.yaml: notify.on_failure: is kept, but nothing is sent there yet, read 'deploys APP' instead",
 )
 
 
@@ -180,7 +180,7 @@ EVERYTHING_WARNINGS = (
             (),
         ),
         ("{}", AppSpec(dialect=Dialect.PAAS, processes=(WEB,)), ()),
-        (EVERYTHING, EVERYTHING_SPEC, EVERYTHING_WARNINGS),
+        (EVERYTHING, EVERYTHING_SPEC, ()),
     ],
 )
 def test_whole_file(text: str, spec: AppSpec, warnings: tuple[str, ...]) -> None:

@@ -163,6 +163,59 @@ def test_a_queue_is_one_run_for_all_that_waited(store: Store, noon: datetime) ->
     assert (second.stands_for, second.trigger, second.state) == (10, Trigger.SCHEDULE, RunState.DUE)
 
 
+def test_a_serial_group_runs_one_at_a_time_first_come_first_served(store: Store, noon: datetime) -> None:
+    names = ("c", "b", "a")
+    jobs = [job(name, schedule=f"{minute} 12 * * *", serial="db") for minute, name in enumerate(names, 1)]
+    world = World(store, noon, *jobs, job("free", schedule="2 12 * * *"))
+    world.pass_time(10 * MINUTE)
+    assert sorted(run.job for run in world.open()) == ["c", "free"]
+    order = []
+    while busy := [run for run in world.open() if run.serial == "db"]:
+        assert len(busy) == 1
+        order.append(busy[0].job)
+        world.restart()
+        world.end(busy[0], RunState.SUCCEEDED)
+    assert order == ["c", "b", "a"]
+    assert [world.runs(name)[0].stands_for for name in names] == [1, 1, 1]
+
+
+def test_jobs_of_a_serial_group_that_are_due_at_once_start_one_after_the_other(store: Store, noon: datetime) -> None:
+    world = World(store, noon, *(job(name, schedule="1 12 * * *", serial="db") for name in ("a", "b", "c")))
+    world.pass_time(5 * MINUTE)
+    for _ in range(3):
+        (run,) = world.open()
+        world.end(run, RunState.FAILED)
+    assert world.open() == []
+    assert [len(world.runs(name)) for name in ("a", "b", "c")] == [1, 1, 1]
+
+
+def test_a_serial_group_outlives_a_deploy(store: Store, noon: datetime) -> None:
+    """The run of an older release counts, also when the new one has no such job."""
+    world = World(store, noon, job("old", schedule="1 12 * * *", serial="db"))
+    world.pass_time(MINUTE)
+    (old,) = world.open()
+    world.deploy(job(schedule="3 12 * * *", serial="db"))
+    world.wake()
+    world.pass_time(5 * MINUTE)
+    assert world.open() == [old]
+    world.end(old, RunState.SUCCEEDED)
+    assert [run.job for run in world.open()] == ["tick"]
+
+
+def test_a_retry_waits_for_its_serial_group(store: Store, noon: datetime) -> None:
+    world = World(
+        store, noon, job("a", schedule="1 12 * * *", serial="db", retries=1), job(schedule="2 12 * * *", serial="db")
+    )
+    world.pass_time(MINUTE)
+    world.end(world.open()[0], RunState.FAILED, retry_at=world.now + 2 * MINUTE)
+    world.pass_time(4 * MINUTE)
+    (run,) = world.open()
+    assert run.job == "tick"
+    world.end(run, RunState.SUCCEEDED)
+    (again,) = world.open()
+    assert (again.job, again.attempt, again.serial) == ("a", 2, "db")
+
+
 def test_replace_stops_the_run_and_then_starts(store: Store, noon: datetime) -> None:
     world = World(store, noon, job(schedule=EACH_MINUTE, overlap=Overlap.REPLACE))
     world.pass_time(2 * MINUTE)

@@ -107,6 +107,16 @@ async def test_running_now_replaces_where_that_is_wished(bench: Bench) -> None:
     assert (await asked).who == "bob"
 
 
+async def test_running_now_is_refused_beside_a_run_of_the_serial_group(bench: Bench) -> None:
+    go_live(bench.store, "shop", 2, job("a", serial="db"), job("b", serial="db"), job("c"), now=bench.now)
+    run = await bench.cron.run_now("shop", "a", "ann")
+    assert run.serial == "db"
+    with pytest.raises(LockstepError, match=r"run 1 of a has not ended .serial: db.: wait for its end or 'cron:cancel"):
+        await bench.cron.run_now("shop", "b", "ann")
+    bench.now += timedelta(seconds=1)
+    assert (await bench.cron.run_now("shop", "c", "ann")).serial is None
+
+
 def test_suspending_and_resuming_one_job(bench: Bench) -> None:
     assert bench.cron.suspend("shop", "tidy", "ann") == ["tidy"]
     assert [(view.state, view.next_due is None) for view in bench.cron.jobs("shop")] == [

@@ -40,7 +40,7 @@ def test_missed_slots_are_skipped_where_that_is_wished() -> None:
     decision = decide(a_job(catch_up=CatchUp.SKIP), OLD, ONE, FREE)
     missed, fresh = decision.entries
     assert (missed.slots, missed.state) == (OLD, RunState.SKIPPED)
-    assert missed.reason == "missed while the scheduler or the app was down"
+    assert (missed.reason, missed.missed) == ("missed while the scheduler or the app was down", True)
     assert fresh == Entry(ONE, RunState.DUE, Trigger.SCHEDULE)
 
 
@@ -54,7 +54,8 @@ def test_a_deploy_is_waited_for_up_to_a_limit() -> None:
     held = replace(FREE, held_by=7)
     assert decide(a_job(), None, ONE, held) == Decision(wait=WaitsFor.DEPLOY)
     late = replace(held, held_for=HOLD_LIMIT + timedelta(seconds=1))
-    assert decide(a_job(), None, ONE, late) == skipped("deploy 7 held the app for over 600 s")
+    reason = "deploy 7 held the app for over 600 s"
+    assert decide(a_job(), None, ONE, late).entries == (Entry(ONE, RunState.SKIPPED, Trigger.SCHEDULE, reason, True),)
 
 
 def test_overlap() -> None:
@@ -63,3 +64,13 @@ def test_overlap() -> None:
     assert decide(a_job(Overlap.QUEUE), None, ONE, busy) == Decision(wait=WaitsFor.RUN)
     assert decide(a_job(Overlap.REPLACE), None, ONE, busy) == Decision(wait=WaitsFor.RUN, stop=(12,))
     assert decide(a_job(Overlap.ALLOW), None, ONE, busy).entries[0].state is RunState.DUE
+
+
+def test_a_run_of_the_serial_group_is_waited_for() -> None:
+    """A run of the job itself is the matter of its overlap policy; where that allows it, the group waits."""
+    other = replace(FREE, group=(RUN,))
+    own = replace(other, open=(RUN,))
+    for overlap in Overlap:
+        assert decide(a_job(overlap), None, ONE, other) == Decision(wait=WaitsFor.RUN)
+    assert decide(a_job(Overlap.ALLOW), None, ONE, own) == Decision(wait=WaitsFor.RUN)
+    assert decide(a_job(Overlap.FORBID), None, ONE, own) == skipped("run 12 had not ended")

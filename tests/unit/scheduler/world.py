@@ -73,6 +73,7 @@ class World:
             ticked = self.agenda.tick(self.now, self.tick)
             for run in ticked.claimed:
                 self._check_claim(run, before)
+                before.append(run)
             if ticked.asked_to_stop:
                 self.obey_stops()
 
@@ -83,6 +84,8 @@ class World:
             assert tx.apps.get("shop").current_release == run.release
         if self.jobs[run.job].overlap is not Overlap.ALLOW:
             assert not [other for other in before if other.job == run.job], "two runs at once"
+        if run.serial is not None:
+            assert not [other for other in before if other.serial == run.serial], "two runs of a serial group at once"
 
     # ---- runs and the app --------------------------------------------------------------------------------------
 
@@ -98,8 +101,12 @@ class World:
         self.decide()
 
     def end_all(self) -> None:
-        for run in self.open():
-            self.end(run, RunState.SUCCEEDED)
+        """Also those that begin because others end."""
+        while runs := self.open():
+            for run in runs:
+                found = self.ledger.find(run.id)
+                if found is not None and found.state.open:
+                    self.end(run, RunState.SUCCEEDED)
 
     def deploy(self, *jobs: CronJob) -> None:
         self.number += 1

@@ -86,6 +86,7 @@ CREATE TABLE cron_runs (
     who TEXT,
     stop TEXT,
     retry_at TEXT,
+    serial TEXT,
     UNIQUE (app, job, slot),
     FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
 );
@@ -146,4 +147,31 @@ CREATE TABLE journal (
     state TEXT NOT NULL,
     PRIMARY KEY (id),
     FOREIGN KEY(deploy) REFERENCES deploys (id) ON DELETE CASCADE
+);
+
+CREATE TABLE alerts (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    about TEXT NOT NULL,
+    app TEXT,
+    cause TEXT NOT NULL,
+    url TEXT,
+    raised_at TEXT NOT NULL,
+    state TEXT NOT NULL,
+    next_try_at TEXT,
+    UNIQUE (about),
+    FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
+);
+
+CREATE INDEX alerts_by_app ON alerts (app, id);
+
+CREATE INDEX alerts_to_send ON alerts (next_try_at) WHERE next_try_at is not null;
+
+CREATE TABLE alert_tries (
+    alert INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    status INTEGER,
+    error TEXT,
+    PRIMARY KEY (alert, number),
+    FOREIGN KEY(alert) REFERENCES alerts (id) ON DELETE CASCADE
 );
