@@ -16,12 +16,12 @@ from scripts.driver import Instance, free_port
 _numbers = itertools.count(1)
 
 
-def make_instance(name: str) -> Iterator[Instance]:
+def make_instance(name: str, **environment: str) -> Iterator[Instance]:
     """An instance in a short folder (unix sockets have short paths), gone with all it made at the end."""
     folder = Path(tempfile.mkdtemp(prefix="lockstep-"))
     instance = Instance(folder / "home", name=name, ssh_port=free_port(), http_port=free_port())
     instance.init()
-    instance.environment["LOCKSTEP_HEALTH_DEADLINE"] = "10"
+    instance.environment.update({"LOCKSTEP_HEALTH_DEADLINE": "10", **environment})
     try:
         instance.start()
         yield instance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import uuid
@@ -63,6 +64,54 @@ async def test_a_run_that_ignores_sigterm_is_killed(rig: CronRig) -> None:
     ended = await rig.ended(await rig.cron.run_now("shop", "tick", "ann"))
     assert (ended.state, ended.exit_code) == (RunState.TIMED_OUT, 137)
     assert rig.text(ended) == ["begin"]
+
+
+ENDLESS = "trap '' TERM; echo begin; while [ ! -e /tmp/stop ]; do sleep 0.1; done; echo stopped"
+
+
+async def test_a_run_is_stopped_by_its_own_command(rig: CronRig) -> None:
+    """In the place of SIGTERM, which this one would not hear."""
+    rig.deploy(job(command=ENDLESS, timeout=1.0, grace=10.0, stop_command="touch /tmp/stop; id -u > /tmp/who"))
+    await rig.start()
+    ended = await rig.ended(await rig.cron.run_now("shop", "tick", "ann"))
+    assert (ended.state, ended.reason, ended.exit_code) == (RunState.TIMED_OUT, "did not end within 1 s", 0)
+    assert rig.text(ended) == ["begin", "stopped"]
+    rig.deploy(job(command=ENDLESS, grace=10.0, stop_command="touch /tmp/stop"))
+    run = await rig.running(await rig.cron.run_now("shop", "tick", "ann"))
+    (cancelled,) = await rig.cron.cancel("shop", "bob", number=run.id)
+    assert (cancelled.state, cancelled.reason, cancelled.exit_code) == (RunState.CANCELLED, "cancelled by bob", 0)
+
+
+async def test_a_run_that_its_stop_command_does_not_end_is_killed_and_that_is_said(rig: CronRig) -> None:
+    rig.deploy(
+        job("fails", command=ENDLESS, timeout=1.0, grace=1.0, stop_command="exit 4"),
+        job("hangs", command=ENDLESS, timeout=1.0, grace=1.0, stop_command="sleep 60"),
+    )
+    await rig.start()
+    runs = [await rig.cron.run_now("shop", name, "ann") for name in ("fails", "hangs")]
+    fails, hangs = [await rig.ended(run) for run in runs]
+    assert (fails.state, fails.exit_code, hangs.state, hangs.exit_code) == (
+        *(RunState.TIMED_OUT, 137),
+        *(RunState.TIMED_OUT, 137),
+    )
+    assert fails.reason == "did not end within 1 s; its stop command ended with 4 and it went on, and was killed"
+    assert hangs.reason == "did not end within 1 s; its stop command did not end within the grace, and it was killed"
+    await nothing_left(rig)
+
+
+async def test_jobs_of_a_serial_group_run_one_after_the_other(rig: CronRig) -> None:
+    names = ("a", "b", "c")
+    rig.deploy(*(job(name, command="sleep 0.5", schedule=EACH_MINUTE, serial="db") for name in names))
+    with rig.store.write() as tx:
+        timing = f"{EACH_MINUTE} UTC"
+        moment = datetime.now(UTC) - timedelta(minutes=3)
+        tx.cron.put_jobs([{"app": "shop", "job": name, "cursor": moment, "timing": timing} for name in names])
+    await rig.start()
+    await until("the third", lambda: rig.runs() if len(rig.runs()) >= 3 else None)
+    ended = [await rig.ended(run) for run in rig.runs()[:3]]
+    assert sorted(run.job for run in ended) == list(names)
+    spans = sorted((run.started_at, run.ended_at) for run in ended if run.started_at and run.ended_at)
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
 
 
 async def test_a_run_has_webs_environment_mounts_and_network_and_knows_its_tick(rig: CronRig) -> None:

@@ -15,6 +15,8 @@ from gitreceive.access import ORDER
 from gitreceive.commands.base import GatedCommand, Registry, Tree, registry
 from gitreceive.commands.desk import ago
 from gitreceive.model import Terminal
+from runtime.alerts.model import AlertKind, AlertState, Cause
+from runtime.alerts.raising import raise_alert, silent
 from runtime.model import Key, Role
 from tests.unit.gitreceive.desk import Office
 from tests.unit.runtime.samples import ADMIN, DEVELOPER, NOW, VIEWER, key, release, spec, web
@@ -441,3 +443,53 @@ def test_spans(seconds: float, text: str) -> None:
 def test_sample_release_is_what_the_table_says() -> None:
     assert release(web()).spec == spec(web())
     assert isinstance(registry.tree(), Tree)
+
+
+# ---- alerts -----------------------------------------------------------------------------------------------------
+
+
+def alerted(office: Office) -> None:
+    """A failed deploy of shop that was told of at the second try, a failed run of blog that nobody is told of."""
+    office.add_app("shop", 1, live=1, notify_on_failure="https://hooks.example.com/secret")
+    office.add_app("blog", 1, live=1)
+    causes = (
+        Cause(kind=AlertKind.DEPLOY, app="shop", status="failed", error="pip exited with 1", deploy=7),
+        Cause(kind=AlertKind.RUN, app="blog", status="timed out", error="did not end", job="tick", run=3, slot=NOW),
+        silent(NOW, timedelta(seconds=60)),
+    )
+    with office.store.write() as tx:
+        for cause in causes:
+            raise_alert(tx, cause, NOW)
+        for number, status, error in ((1, 500, "answered 500"), (2, 200, None)):
+            tx.alerts.begin_try(1, number, NOW, NOW)
+            tx.alerts.end_try(1, number, status, error)
+        tx.alerts.settle(1, AlertState.DELIVERED, None)
+
+
+async def test_alerts_of_an_app_with_every_try(office: Office) -> None:
+    alerted(office)
+    done = await office.run("alerts", "shop", "-o", "json", who=VIEWER)
+    (row,) = json.loads(done.out)
+    assert (row["kind"], row["what"], row["deploy"], row["told"]) == ("deploy", "deploy 7", 7, "delivered")
+    assert [(one["number"], one["status"], one["error"]) for one in row["tries"]] == [
+        (1, 500, "answered 500"),
+        (2, 200, None),
+    ]
+    assert "secret" not in done.out
+    text = (await office.run("alerts", "shop")).out
+    assert re.search(r"deploy 7 +failed +pip exited with 1 +delivered +- +2 +200$", text, re.MULTILINE)
+
+
+async def test_alerts_of_all_apps_are_those_of_the_keys_apps(office: Office) -> None:
+    alerted(office)
+    whole = json.loads((await office.run("alerts", "-o", "json", who=VIEWER)).out)
+    assert [(row["kind"], row["app"], row["told"]) for row in whole] == [
+        ("scheduler", None, "not sent"),
+        ("run", "blog", "not sent"),
+        ("deploy", "shop", "delivered"),
+    ]
+    limited = json.loads((await office.run("alerts", "-o", "json", who=LIMITED)).out)
+    assert [row["app"] for row in limited] == ["shop"]
+    assert (await office.run("alerts", "blog", who=LIMITED)).code == 20
+    office.add_app("calm")
+    assert (await office.run("alerts", "calm")).err == "nothing of calm has failed yet\n"

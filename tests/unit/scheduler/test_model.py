@@ -80,7 +80,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(set_clock, st.timedeltas(-SET_BACK, timedelta(hours=20))),
     st.builds(end_one, st.integers(0, 9), st.sampled_from([RunState.SUCCEEDED, RunState.FAILED])),
     st.builds(end_one, st.integers(0, 9), st.sampled_from([RunState.SUCCEEDED, RunState.FAILED])),
-    st.builds(retry_one, st.integers(0, 9), st.timedeltas(timedelta(seconds=10), timedelta(minutes=5))),
+    st.builds(retry_one, st.integers(0, 9), st.timedeltas(timedelta(seconds=10), timedelta(hours=2))),
     st.builds(hold, st.sampled_from([None, 7])),
     st.builds(suspend, st.booleans()),
     st.just(redeploy),
@@ -111,7 +111,7 @@ def test_each_slot_has_exactly_one_outcome(store: Store, one: CronJob, begin: da
     check(world, one, begin)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(jobs("a", "db"), jobs("b", "db"), jobs("c")),
     reference.near_changes(),
