@@ -30,7 +30,7 @@ def base_of(release: Release, name: str | None) -> Process:
     return table[name]
 
 
-def container_of(order: Order, run: OneOff, release: Release, place: Place) -> Spec:
+def container_of(order: Order, run: OneOff, release: Release, place: Place, *, has_shell: bool) -> Spec:
     """The container of `run`: the release's image, network and mounts, a process' environment and limits."""
     base = base_of(release, order.process)
     spec = specs.one_off_container(
@@ -38,7 +38,7 @@ def container_of(order: Order, run: OneOff, release: Release, place: Place) -> S
         place,
         kind=names.ONE_OFF,
         name=run.id,
-        words=_words(order.command, order.tty, has_shell=DOCKERFILE not in release.image.languages),
+        words=_words(order.command, order.tty, has_shell=has_shell),
         limits=base.limits,
         grace=GRACE,
         extra_labels={names.RUN: str(run.number)},

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import secrets
-import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,22 +11,18 @@ from typing import Final
 
 from runtime import names
 from runtime.engine.attach import attach
-from runtime.engine.client import Engine
 from runtime.engine.specs import APP_DIR, Spec, hardening, mounts
-from runtime.errors import EngineError, LockstepError, NotFound
+from runtime.errors import LockstepError
 from runtime.model import MIB, Limits, Release
 from runtime.parts import Parts
 from runtime.runs.consoles import Console, ContainerConsole
 from runtime.runs.describe import NO_LOG, attached
+from runtime.runs.images import USERS, owner_of
 from runtime.runs.keeper import Runs
 from runtime.waiting import see_through
 
 SERVER: Final = "/usr/lib/openssh/sftp-server"
 LIMITS: Final = Limits(cpu=1.0, memory=128 * MIB)
-USERS: Final = "/etc/passwd"
-USERS_LIMIT: Final = MIB  # bytes of an image's list of users
-STEP: Final = 64 * 1024
-_NUMBERS: Final = re.compile(r"([0-9]{1,10})(?::([0-9]{1,10}))?")
 
 
 @asynccontextmanager
@@ -78,50 +71,11 @@ def container_of(release: Release, instance: str, image: str, user: str, passwd:
             **hardening(LIMITS),
             "LogConfig": NO_LOG,
             "NetworkMode": "none",
+            "IpcMode": "none",
             "ReadonlyRootfs": True,
             "Mounts": [*mounts(release, instance), users],
         },
     }
-
-
-async def owner_of(parts: Parts, release: Release, name: str) -> str:
-    """ "UID:GID" of the user that the app's image runs as, so that files belong to the app; `name` is free to use."""
-    engine = parts.fleet.engine
-    asked = str((await engine.get(f"/images/{release.image.id}/json"))["Config"].get("User") or "0:0")
-    match = _NUMBERS.fullmatch(asked)
-    if match is not None:
-        return f"{match[1]}:{match[2] or match[1]}"
-    labels = names.labels(parts.settings.instance, names.ONE_OFF, app=release.app, process="sftp")
-    spec = {"Image": release.image.id, "Entrypoint": ["-"], "Labels": labels, "NetworkDisabled": True}
-    await engine.post("/containers/create", spec, name=name)
-    try:
-        users = await _users(engine, name)  # it is never started
-    finally:
-        await see_through(parts.fleet.remove_container(name))
-    known = asked.partition(":")[0]
-    for line in users.splitlines():
-        fields = line.split(":")
-        if len(fields) >= 4 and fields[0] == known and fields[2].isdigit() and fields[3].isdigit():
-            return f"{int(fields[2])}:{int(fields[3])}"
-    raise LockstepError(f"the image of {release.app} runs as '{known[:40]}', which it does not know: its USER is wrong")
-
-
-async def _users(engine: Engine, container: str) -> str:
-    """The text of the image's list of users; empty when it has none."""
-    data = bytearray()
-    try:
-        path, params = f"/containers/{container}/archive", {"path": USERS}
-        async with engine.request("GET", path, params, streaming=True) as response:
-            async for chunk in response.content.iter_chunked(STEP):
-                data += chunk
-                if len(data) > USERS_LIMIT:
-                    raise EngineError(f"{USERS} of the image is over {USERS_LIMIT} bytes")
-    except NotFound:
-        return ""
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        entry = tar.next()
-        file = tar.extractfile(entry) if entry is not None and entry.isfile() else None
-        return "" if file is None else file.read().decode(errors="replace")
 
 
 def _passwd(parts: Parts, user: str) -> Path:

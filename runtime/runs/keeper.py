@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -20,6 +20,7 @@ from runtime.model import Release, RunState
 from runtime.parts import Parts, place_of
 from runtime.runs.consoles import Console, ContainerConsole
 from runtime.runs.describe import GRACE, base_of, container_of
+from runtime.runs.images import has_shell
 from runtime.runs.leftovers import end_left_sessions
 from runtime.runs.values import OneOff, Order
 from runtime.scheduler.containers import keep_log
@@ -56,10 +57,10 @@ class Runs:
             left = tx.runs.open()
         for run in left:
             if run.detached and run.started_at is not None:
-                self._watch(run)
+                self._watch(run, self._until_closed(run))
             else:
                 why = "the server ended before it was started" if run.detached else "the server ended, and its session"
-                await self._put_away(run, why)
+                self._watch(run, self._put_away(run, why))
         await self.sweep()
         await end_left_sessions(self.parts.fleet)
 
@@ -166,16 +167,17 @@ class Runs:
         return run, release
 
     async def _create(self, order: Order, run: OneOff, release: Release) -> None:
+        name = self.name(run)
         place = place_of(self.parts.settings, self.parts.store, release)
-        await self.parts.fleet.engine.post(
-            "/containers/create", container_of(order, run, release, place), name=self.name(run)
-        )
+        shell = order.tty is None or await has_shell(self.parts, release, name)
+        spec = container_of(order, run, release, place, has_shell=shell)
+        await self.parts.fleet.engine.post("/containers/create", spec, name=name)
 
     async def _start(self, order: Order, run: OneOff, release: Release) -> None:
         await self._create(order, run, release)
         await self.parts.fleet.engine.post(f"/containers/{self.name(run)}/start")
         self._started(run)
-        self._watch(self._row(run))
+        self._watch(run, self._until_closed(self._row(run)))
 
     def _started(self, run: OneOff) -> None:
         with self.parts.store.write() as tx:
@@ -183,11 +185,17 @@ class Runs:
 
     # ---- the end -----------------------------------------------------------------------------------------------
 
-    def _watch(self, run: OneOff) -> None:
+    def _watch(self, run: OneOff, work: Coroutine[Any, Any, None]) -> None:
+        """Do what is left to do for a run beside everything else."""
         name = self.name(run)
-        task = asyncio.create_task(self._until_closed(run), name=f"{run.id} of {run.app}")
-        self._watching[name] = task
-        task.add_done_callback(lambda _: self._watching.pop(name, None))
+
+        def done(task: asyncio.Task[None]) -> None:
+            del self._watching[name]
+            if not task.cancelled() and task.exception() is not None:
+                log.error("%s is left to the next server", task.get_name(), exc_info=task.exception())
+
+        self._watching[name] = asyncio.create_task(work, name=f"{run.id} of {run.app}")
+        self._watching[name].add_done_callback(done)
 
     async def _until_closed(self, run: OneOff) -> None:
         while True:
@@ -232,7 +240,10 @@ class Runs:
             pass
 
     async def _put_away(self, run: OneOff, why: str | None) -> None:
-        """Have the container gone and the row closed, from wherever they are; `why` unless it ended by itself."""
+        """Have the container gone and the row closed, from wherever they are; `why` unless it ended by itself.
+
+        Raises EngineUnreachable for one that ended by itself: it is seen to when the engine is back.
+        """
         state: dict[str, Any] | None = None
         try:
             state = await self._ended_state(run, why)
@@ -242,6 +253,8 @@ class Runs:
         except NotFound:
             why = why or "its container was removed"
         except (LockstepError, TimeoutError) as error:
+            if why is None and isinstance(error, EngineUnreachable):
+                raise
             why = f"its container could not be removed: {explain(error)}"
             log.warning("%s of %s: %s", run.id, run.app, why)
         self._close(run, state, why)

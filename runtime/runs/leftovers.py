@@ -11,20 +11,28 @@ from runtime.engine.fleet import Fleet
 from runtime.errors import DeadlinePassed, NotFound
 from runtime.runs.consoles import end_session
 from runtime.runs.describe import SESSION
+from runtime.waiting import together
 
 log = logging.getLogger(__name__)
 
 
 async def end_left_sessions(fleet: Fleet) -> None:
     """End every program that a session of an earlier server started beside a process; others' are left alone."""
-    for item in await fleet.containers():
-        if item["State"] == "running" and item["Labels"].get(names.KIND) in (names.WEB, names.WORKER):
-            for pid in await _programs(fleet, item["Id"]):
-                log.info("ending process %d in %s, whose session ended with the server", pid, item["Names"])
-                try:
-                    await end_session(fleet, pid, item["Id"])
-                except DeadlinePassed as error:
-                    log.warning("%s", error)
+    containers = [
+        str(item["Id"])
+        for item in await fleet.containers()
+        if item["State"] == "running" and item["Labels"].get(names.KIND) in (names.WEB, names.WORKER)
+    ]
+    found = [(pid, container) for container in containers for pid in await _programs(fleet, container)]
+    await together(*(_end(fleet, pid, container) for pid, container in found))
+
+
+async def _end(fleet: Fleet, pid: int, container: str) -> None:
+    log.info("ending process %d in %s, whose session ended with the server", pid, container[:12])
+    try:
+        await end_session(fleet, pid, container)
+    except DeadlinePassed as error:
+        log.warning("%s", error)
 
 
 async def _programs(fleet: Fleet, container: str) -> list[int]:

@@ -6,15 +6,15 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from runtime.engine.attach import start_exec
-from runtime.engine.fleet import Fleet
-from runtime.errors import LockstepError, NotFound, UsageError
+from runtime.errors import LockstepError, UsageError
 from runtime.model import WEB
 from runtime.parts import Parts
 from runtime.runs.consoles import Console, ExecConsole
 from runtime.runs.describe import base_of, exec_of
+from runtime.runs.images import SHELL, has_file
 from runtime.runs.values import Command, Tty
 from runtime.waiting import see_through
 
@@ -41,7 +41,7 @@ async def visiting(parts: Parts, visit: Visit) -> AsyncIterator[Console]:
         detail = f"{process}: {shown}"
         tx.events.add(who=visit.who, app=visit.app, action="enter", detail=detail, result="ok", now=now)
     engine = parts.fleet.engine
-    spec = exec_of(visit.command, visit.tty, visit.who, has_shell=await _has_shell(parts.fleet, container))
+    spec = exec_of(visit.command, visit.tty, visit.who, has_shell=await has_file(engine, container, SHELL))
     number = str((await engine.post(f"/containers/{container}/exec", spec))["Id"])
     size = None if visit.tty is None else (visit.tty.rows, visit.tty.columns)
     streams = await start_exec(engine, number, tty=visit.tty is not None, size=size)
@@ -83,12 +83,3 @@ async def _host(parts: Parts, visit: Visit) -> tuple[str, str]:
             if found:
                 return f"{name}.{found[0].slot}", str(found[0].container)
     raise LockstepError(f"{wanted} of {visit.app} does not run now: 'ps {visit.app}' shows what does")
-
-
-async def _has_shell(fleet: Fleet, container: str) -> bool:
-    params: dict[str, Any] = {"path": "/bin/sh"}
-    try:
-        async with fleet.engine.request("HEAD", f"/containers/{container}/archive", params):
-            return True
-    except NotFound:
-        return False
