@@ -35,5 +35,6 @@ class PassingCommand(GatedCommand):
             elif not app and not name.startswith("-"):
                 app = [args.pop(at)]
             else:
+                at += name.startswith("-")  # no option of ours: click says so
                 break
         return [*args[:at], *app, *args[at:]]

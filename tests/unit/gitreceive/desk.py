@@ -86,7 +86,8 @@ class Office:
         apps = Apps(self.parts, deployer)
         self.pushes = Pushes(self.parts, deployer, apps, cast(Stack, Absent()))
         logs, runs = AppLogs(self.parts.fleet), Runs(self.parts)
-        self._commands = Commands(Operations(self.parts, deployer, apps, logs, self.pushes, runs))
+        self.operations = Operations(self.parts, deployer, apps, logs, self.pushes, runs)
+        self._commands = Commands(self.operations)
 
     async def run(
         self, *words: str, who: Key = samples.ADMIN, typed: bytes = b"", terminal: Terminal | None = None
