@@ -198,11 +198,13 @@ class Runs:
         self._watching[name].add_done_callback(done)
 
     async def _until_closed(self, run: OneOff) -> None:
+        engine_lost = False
         while True:
             try:
                 await self._see_end(run)
-                return await self._put_away(run, None)
+                return await self._put_away(run, None, engine_lost=engine_lost)
             except EngineUnreachable as error:
+                engine_lost = True
                 log.warning("%s of %s: %s", run.id, run.app, error)
                 await asyncio.sleep(PAUSE)
             except LockstepError as error:
@@ -239,7 +241,7 @@ class Runs:
         ):
             pass
 
-    async def _put_away(self, run: OneOff, why: str | None) -> None:
+    async def _put_away(self, run: OneOff, why: str | None, *, engine_lost: bool = False) -> None:
         """Have the container gone and the row closed, from wherever they are; `why` unless it ended by itself.
 
         Raises EngineUnreachable for one that ended by itself: it is seen to when the engine is back.
@@ -257,7 +259,7 @@ class Runs:
                 raise
             why = f"its container could not be removed: {explain(error)}"
             log.warning("%s of %s: %s", run.id, run.app, why)
-        self._close(run, state, why)
+        self._close(run, state, why, engine_lost)
 
     async def _ended_state(self, run: OneOff, why: str | None) -> dict[str, Any] | None:
         """What the engine says of the container's end; None for one that was never started."""
@@ -277,12 +279,13 @@ class Runs:
         except OSError as error:
             raise LockstepError(f"its log could not be kept: {error.strerror}") from error
 
-    def _close(self, run: OneOff, state: dict[str, Any] | None, why: str | None) -> None:
+    def _close(self, run: OneOff, state: dict[str, Any] | None, why: str | None, engine_lost: bool) -> None:
         with self.parts.store.write() as tx:
             row = tx.runs.find(run.app, run.number)  # None: the app was destroyed meanwhile
             if row is not None:
                 code = None if state is None else int(state["ExitCode"])
-                how, reason = judge(row, code, why, out_of_memory=bool(state and state["OOMKilled"]))
+                memory = bool(state and state["OOMKilled"])
+                how, reason = judge(row, code, why, out_of_memory=memory, engine_lost=engine_lost)
                 tx.runs.ended(row, how, self.parts.clock(), code, reason)
 
     def _row(self, run: OneOff) -> OneOff:
@@ -290,8 +293,10 @@ class Runs:
             return tx.runs.find(run.app, run.number) or run
 
 
-def judge(run: OneOff, code: int | None, why: str | None, *, out_of_memory: bool) -> tuple[RunState, str | None]:
-    """How a run ended, and the reason that is shown."""
+def judge(
+    run: OneOff, code: int | None, why: str | None, *, out_of_memory: bool, engine_lost: bool = False
+) -> tuple[RunState, str | None]:
+    """How a run ended, and the reason that is shown. `engine_lost`: the engine was away while it ran."""
     if code is None:
         started = run.started_at is not None
         return (RunState.INTERRUPTED if started else RunState.FAILED), why or "its container is gone"
@@ -299,6 +304,8 @@ def judge(run: OneOff, code: int | None, why: str | None, *, out_of_memory: bool
         return (RunState.TIMED_OUT if run.stop == TIME_LIMIT else RunState.CANCELLED), run.stop
     if code == 0:
         return RunState.SUCCEEDED, None
+    if engine_lost:
+        return RunState.INTERRUPTED, "the engine stopped meanwhile"
     return RunState.FAILED, "out of memory" if out_of_memory else None
 
 
