@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +63,7 @@ class Streams(Protocol):
     """The three streams of one SSH session without a git command."""
 
     terminal: Terminal | None  # None when the client asked for no terminal
+    on_signal: Callable[[str], None] | None  # who gets the client's signals ("INT"); None: they end the session
 
     async def read(self, limit: int = 65536) -> bytes:
         """Up to `limit` bytes of standard input; b"" at its end."""
@@ -82,6 +84,12 @@ class Terminal:
     rows: int
     modes: dict[int, int] = field(default_factory=dict)
     raw: bool = False  # keys and bytes pass unchanged, for a program with a terminal of its own
+    on_resize: Callable[[], None] | None = None  # is told that the client's window has another size
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.columns, self.rows = columns, rows
+        if self.on_resize is not None:
+            self.on_resize()
 
 
 class CommandDoor(Protocol):
@@ -89,6 +97,22 @@ class CommandDoor(Protocol):
 
     async def run(self, operator: Key, words: tuple[str, ...], streams: Streams) -> int:
         """Run the command and return its exit code. Cancelled when the client goes away."""
+
+
+@dataclass(frozen=True)
+class Knock:
+    """How a session asks to come in."""
+
+    user: str  # the user name that ssh gave
+    line: str | None  # its command line; None: a shell
+    subsystem: str | None  # e.g. "sftp"
+
+
+class ShellDoor(Protocol):
+    """Leads into the containers of an app that is named as the user."""
+
+    async def answer(self, operator: Key, knock: Knock, streams: Streams) -> int | None:
+        """Serve the session and return its exit code; None when the user name is no app that the key may see."""
 
 
 class KeyRing(Protocol):

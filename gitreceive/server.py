@@ -12,7 +12,7 @@ import asyncssh
 
 from gitreceive.hooksocket import HookSocket
 from gitreceive.link import Link
-from gitreceive.model import CommandDoor, KeyRing, PushDoor
+from gitreceive.model import CommandDoor, KeyRing, PushDoor, ShellDoor
 from gitreceive.receive import MAX_PUSH, GitSetup, require_git
 from gitreceive.session import Doors, Session
 from gitreceive.tasks import cancel_once
@@ -159,6 +159,7 @@ async def start_server(
     hooks_path: Path,
     *,
     max_push: int = MAX_PUSH,
+    shells: ShellDoor | None = None,
 ) -> SshServer:
     """Listen on `host`:`port` (0: any free one). Raises SettingsError when it can not."""
     require_git()
@@ -166,7 +167,7 @@ async def start_server(
     hooks = HookSocket(hook_socket_dir, push_door)
     await hooks.start()
     guests: set[Guest] = set()
-    gate = Gate(keyring, Doors(push_door, command_door, GitSetup(hooks_path, hooks, max_push)))
+    gate = Gate(keyring, Doors(push_door, command_door, GitSetup(hooks_path, hooks, max_push), shells))
     try:
         acceptor = await _listen(host, port, host_key, gate, guests)
     except OSError as error:

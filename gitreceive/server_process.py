@@ -20,6 +20,7 @@ from gitreceive.keyring import StoreKeyRing
 from gitreceive.maintenance import maintain
 from gitreceive.push import Pushes
 from gitreceive.server import start_server
+from gitreceive.shells import Shells
 from gitreceive.wiring import open_parts
 from runtime.alerts.sender import send_alerts
 from runtime.alerts.watch import Watch
@@ -29,6 +30,7 @@ from runtime.errors import SettingsError
 from runtime.logs import AppLogs
 from runtime.parts import Parts
 from runtime.reconcile import Reconciler
+from runtime.runs.keeper import Runs
 from runtime.settings import Settings
 from runtime.store import prepare_store
 from runtime.watch import SchedulerProcess
@@ -54,13 +56,16 @@ async def serve(settings: Settings, say: Say) -> None:
             deployer = pushes.deployer
             reconciler = Reconciler(parts, deployer)
             await reconciler.start()
-            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts.fleet), pushes)
+            runs = Runs(parts)
+            await runs.start()
+            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts.fleet), pushes, runs)
             async with (
                 _running(scheduler.run(), "scheduler"),
                 _running(reconciler.run(), "reconciler"),
                 _running(send_alerts(parts, deployer.logs), "alert sender"),
                 _running(Watch(parts.store, parts.clock).run(), "watch over cron"),
                 _running(maintain(settings.repositories), "repositories"),
+                _running(runs.run(), "one-off runs"),
             ):
                 server = await start_server(
                     settings.ssh_host,
@@ -72,12 +77,14 @@ async def serve(settings: Settings, say: Say) -> None:
                     settings.run / "hook",
                     HOOKS,
                     max_push=settings.push_limit,
+                    shells=Shells(operations),
                 )
                 say(f"lockstep: ready, ssh on port {server.port}, apps at {settings.url_of('APP.' + settings.domain)}")
                 await stop.wait()
                 say("lockstep: stopping; apps stay up")
                 await server.close(SESSION_GRACE)
                 await deployer.stop(DEPLOY_GRACE)
+                await runs.stop()
 
 
 async def _prepare(bare: Parts, say: Say) -> tuple[Parts, Pushes]:

@@ -12,7 +12,7 @@ import asyncssh
 
 from gitreceive import receive
 from gitreceive.link import Link
-from gitreceive.model import CommandDoor, PushDoor, Terminal
+from gitreceive.model import CommandDoor, Knock, PushDoor, ShellDoor, Terminal
 from gitreceive.pipes import Inlet, Outlet
 from gitreceive.receive import GitSetup
 from gitreceive.streams import ChannelStreams
@@ -29,9 +29,10 @@ GIT_PROTOCOLS = (b"version=1", b"version=2")  # all that a client may put into g
 class Doors:
     """What sessions lead to, and the tasks of those that are open."""
 
-    def __init__(self, pushes: PushDoor, commands: CommandDoor, git: GitSetup) -> None:
+    def __init__(self, pushes: PushDoor, commands: CommandDoor, git: GitSetup, shells: ShellDoor | None = None) -> None:
         self.pushes = pushes
         self.commands = commands
+        self.shells = shells
         self.git = git
         self.open: set[asyncio.Task[None]] = set()
 
@@ -71,7 +72,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         if self._streams.terminal is not None:
-            self._streams.terminal.columns, self._streams.terminal.rows = width, height
+            self._streams.terminal.resize(width, height)
 
     def shell_requested(self) -> bool:
         return True
@@ -146,7 +147,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
     # ---- its end -----------------------------------------------------------------------------------------------
 
     def signal_received(self, signal: str) -> None:
-        self._interrupt()
+        if self._streams.on_signal is not None:
+            self._streams.on_signal(signal)
+        else:
+            self._interrupt()
 
     def break_received(self, msec: int) -> bool:
         self._interrupt()
@@ -194,14 +198,26 @@ class Session(asyncssh.SSHServerSession[bytes]):
             return 1
 
     async def _dispatch(self) -> int:
-        if self._subsystem is not None:
-            raise LockstepError(f"'{self._subsystem[:40]}' is not offered; push with git, and run commands with ssh")
-        request = receive.parse(self._command or "")
+        request = None if self._subsystem is not None else receive.parse(self._command or "")
         if request is not None:
             doors = self._doors
             return await receive.serve(request, self._operator, self, doors.pushes, doors.git, self._git_protocol())
+        if (code := await self._shell()) is not None:
+            return code
+        if self._subsystem is not None:
+            raise LockstepError(
+                f"'{self._subsystem[:40]}' is not offered here; sftp and scp go to an app: sftp APP@HOST, push with git"
+            )
         words = tuple(shlex.split(self._command or ""))
         return await self._doors.commands.run(self._operator, words, self._streams)
+
+    async def _shell(self) -> int | None:
+        """The exit code of a session inside an app that is named as the user; None when none is."""
+        if self._doors.shells is None:
+            return None
+        user = str(self._channel.get_extra_info("username"))
+        knock = Knock(user, self._command, self._subsystem)
+        return await self._doors.shells.answer(self._operator, knock, self._streams)
 
     def _git_protocol(self) -> str:
         asked = self._channel.get_environment_bytes().get(b"GIT_PROTOCOL", b"")

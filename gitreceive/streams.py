@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import asyncssh
 
@@ -22,6 +23,7 @@ class ChannelStreams:
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
         self.terminal: Terminal | None = None
+        self.on_signal: Callable[[str], None] | None = None
         self._channel = channel
         self._input = bytearray()
         self._ended = False

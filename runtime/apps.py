@@ -69,6 +69,7 @@ class Apps:
             shutil.rmtree(self.repository(name), ignore_errors=True)
             self._deployer.logs.forget(name)
             RunLogs(self._parts.settings.logs).remove_app(name)
+            RunLogs(self._parts.settings.logs, "runs").remove_app(name)
             with self._parts.store.write() as tx:
                 tx.apps.remove(name)
                 tx.events.add(who=who, app=name, action="apps:destroy", result="ok", now=self._parts.clock())

@@ -106,7 +106,7 @@ class AppLogs:
     async def _containers(self, app: str, process: str | None) -> list[dict[str, Any]]:
         marks = {} if process is None else {"process": process}
         found = await self._fleet.containers(app=app, **marks)
-        return [item for item in found if item["Labels"].get(names.KIND) != names.PLATFORM]
+        return [item for item in found if item["Labels"].get(names.KIND) not in (names.PLATFORM, names.ONE_OFF)]
 
 
 def process_of(container: dict[str, Any]) -> str:

@@ -354,7 +354,7 @@ class App(Value):
 
 
 class RunState(StrEnum):
-    """Where a cron run stands."""
+    """Where a run stands, of a cron job or a one-off one."""
 
     DUE = "due"  # the row is there, the container not yet
     RUNNING = "running"

@@ -52,7 +52,7 @@ BUILD_PACKAGES: Final = (
     "zlib1g-dev",
 )
 STATIC_PACKAGES: Final = ("caddy",)
-PLATFORM_PACKAGES: Final = ("caddy", "redis-server")
+PLATFORM_PACKAGES: Final = ("caddy", "openssh-sftp-server", "redis-server")
 
 # from PyPI, with the hashes of the x86_64 and the aarch64 file
 UV: Final = "uv==0.13.9"
@@ -186,7 +186,7 @@ def static(parent: str, arch: str) -> Recipe:
 
 
 def platform(parent: str, arch: str) -> Recipe:
-    """What the router and the shared Redis run on; their containers choose the user."""
+    """What the router, the shared Redis and sftp run on; their containers choose the user."""
     lines = [
         f"FROM {parent}",
         f"LABEL {LABEL}=platform",

@@ -64,22 +64,24 @@ class Registry:
     """Commands as they are declared in the files of nouns; `tree()` makes them into a tree for one session."""
 
     def __init__(self) -> None:
-        self._declared: list[tuple[str, Role, str, Callable[..., Any]]] = []
+        self._declared: list[tuple[str, Role, str, type[GatedCommand], Callable[..., Any]]] = []
 
-    def command(self, name: str, *, role: Role) -> Callable[[Function], Function]:
+    def command(
+        self, name: str, *, role: Role, kind: type[GatedCommand] = GatedCommand
+    ) -> Callable[[Function], Function]:
         """Declare a command; its function takes the desk first, and click parameters as decorated."""
 
         def declare(function: Function) -> Function:
             noun = function.__module__.rpartition(".")[2]
-            self._declared.append((name, role, noun, function))
+            self._declared.append((name, role, noun, kind, function))
             return function
 
         return declare
 
     def tree(self) -> Tree:
         tree = Tree(name="lockstep", no_args_is_help=False, context_settings={"max_content_width": HELP_WIDTH})
-        for name, role, noun, function in self._declared:
-            tree.add_command(_make(name, role, noun, function))
+        for name, role, noun, kind, function in self._declared:
+            tree.add_command(_make(name, role, noun, kind, function))
         return tree
 
 
@@ -128,11 +130,9 @@ async def confirm(desk: Desk, name: str, force: bool) -> None:
         raise UsageError(f"the name typed is not {name}: nothing was removed")
 
 
-def _make(name: str, role: Role, noun: str, function: Callable[..., Any]) -> GatedCommand:
+def _make(name: str, role: Role, noun: str, kind: type[GatedCommand], function: Callable[..., Any]) -> GatedCommand:
     parameters = list(reversed(getattr(function, "__click_params__", [])))
-    command = GatedCommand(
-        name=name, callback=click.pass_obj(function), params=parameters, help=inspect.getdoc(function)
-    )
+    command = kind(name=name, callback=click.pass_obj(function), params=parameters, help=inspect.getdoc(function))
     command.role, command.noun = role, noun
     return command
 

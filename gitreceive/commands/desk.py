@@ -16,6 +16,7 @@ from runtime.deployer import Deployer
 from runtime.logs import AppLogs
 from runtime.model import Key
 from runtime.parts import Parts
+from runtime.runs.keeper import Runs
 
 PLAIN_WIDTH = 200  # columns of a table that goes into a file or a pipe
 
@@ -29,6 +30,7 @@ class Operations:
     apps: Apps
     logs: AppLogs
     pushes: Pushes
+    runs: Runs
 
 
 @dataclass

@@ -52,6 +52,11 @@ class Engine:
             raise
         return self
 
+    @property
+    def prefix(self) -> str:
+        """What a path begins with: the version of the API that was agreed on."""
+        return self._prefix
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -122,10 +127,10 @@ class Engine:
         timeout = aiohttp.ClientTimeout(total=None if streaming else ANSWER_DEADLINE, sock_connect=CONNECT_DEADLINE)
         try:
             async with self._session.request(
-                method, self._prefix + path, params=_params(params or {}), data=data, headers=headers, timeout=timeout
+                method, self._prefix + path, params=encoded(params or {}), data=data, headers=headers, timeout=timeout
             ) as response:
                 if response.status >= 400:
-                    raise _refusal(response.status, await response.read())
+                    raise refusal(response.status, await response.read())
                 yield response
         except aiohttp.ClientError as error:
             raise EngineUnreachable(f"cannot reach the docker engine at {self.host}: {error}") from None
@@ -146,14 +151,21 @@ def _connector(host: str) -> tuple[aiohttp.BaseConnector, str]:
     parts = urlsplit(host)
     if parts.scheme == "unix":
         return aiohttp.UnixConnector(parts.path, limit=0), "http://engine"
-    if parts.scheme == "tcp" and os.environ.get("DOCKER_TLS_VERIFY"):
-        folder = Path(os.environ.get("DOCKER_CERT_PATH", "~/.docker")).expanduser()
-        context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    if parts.scheme == "tcp" and (context := tls_context()) is not None:
         return aiohttp.TCPConnector(ssl=context, limit=0), f"https://{parts.netloc}"
     if parts.scheme == "tcp":
         return aiohttp.TCPConnector(limit=0), f"http://{parts.netloc}"
     raise EngineUnreachable(f"DOCKER_HOST={host} is not understood: use unix://PATH or tcp://HOST:PORT")
+
+
+def tls_context() -> ssl.SSLContext | None:
+    """How a remote engine is spoken to as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say; None: in the clear."""
+    if not os.environ.get("DOCKER_TLS_VERIFY"):
+        return None
+    folder = Path(os.environ.get("DOCKER_CERT_PATH", "~/.docker")).expanduser()
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
 
 
 def _agree(version: str) -> str:
@@ -164,26 +176,27 @@ def _agree(version: str) -> str:
     return ".".join(str(part) for part in min(theirs, NEWEST_API))
 
 
-def _params(params: dict[str, Any]) -> dict[str, str]:
+def encoded(params: dict[str, Any]) -> dict[str, str]:
     """Query parameters as the API wants them: booleans in words, dicts (filters) as JSON, None left out."""
-    encoded: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, value in params.items():
         if value is None:
             continue
         if isinstance(value, bool):
-            encoded[name] = "true" if value else "false"
+            found[name] = "true" if value else "false"
         elif isinstance(value, dict | list):
-            encoded[name] = json.dumps(value)
+            found[name] = json.dumps(value)
         else:
-            encoded[name] = str(value)
-    return encoded
+            found[name] = str(value)
+    return found
 
 
 def _decode(body: bytes) -> Json:
     return json.loads(body) if body.strip() else None
 
 
-def _refusal(status: int, body: bytes) -> EngineError:
+def refusal(status: int, body: bytes) -> EngineError:
+    """What an answer of 400 and more is raised as."""
     try:
         message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError):

@@ -103,26 +103,26 @@ def one_off_container(
 
 
 def hook_words(release: Release, hook: Hook) -> tuple[str, ...]:
-    return _in_shell(hook.command, hook.shell)
+    return in_shell(hook.command, hook.shell)
 
 
 def cron_words(job: CronJob) -> tuple[str, ...]:
-    return _in_shell(job.command, job.shell)
+    return in_shell(job.command, job.shell)
 
 
 def stop_words(job: CronJob) -> tuple[str, ...] | None:
     """What is run in the container of a run that is to end, None where SIGTERM is enough."""
-    return None if job.stop_command is None else _in_shell(job.stop_command, job.shell)
+    return None if job.stop_command is None else in_shell(job.stop_command, job.shell)
 
 
 def command_line(release: Release, process: Process) -> tuple[str, ...] | None:
     """What the container runs, None for the image's own command."""
     own = release.image.command
     if not process.before:
-        return own if process.command is None else _in_shell(process.command, process.shell)
+        return own if process.command is None else in_shell(process.command, process.shell)
     last = process.command if process.command is not None else shlex.join(own or ())
     first = (f"{{ :\n{line.strip()}\n}}" for line in process.before)  # a line may end in a comment, or in `&`
-    return _in_shell(" && ".join((*first, last)), Shell.SH)
+    return in_shell(" && ".join((*first, last)), Shell.SH)
 
 
 def environment(release: Release, process: str, place: Place, *, port: int | None) -> list[str]:
@@ -223,7 +223,7 @@ def _memory_ceiling(limits: Limits) -> int:
     return limits.memory * SOFT_CEILING if limits.soft else limits.memory
 
 
-def _in_shell(line: str, shell: Shell) -> tuple[str, ...]:
+def in_shell(line: str, shell: Shell) -> tuple[str, ...]:
     """The words that run `line` so that its last command takes the place of the shell and gets the signals.
 
     bash does that by itself, dash does not (it stays, dies of SIGTERM, and the command is killed without

@@ -141,20 +141,7 @@ class Containers:
 
     async def keep_log(self, run: CronRun, writer: LogWriter) -> None:
         """Hand over the log: all of it, or its head and then its tail."""
-        async with aclosing(self.lines(run)) as lines:
-            async for line in lines:
-                if not writer.add(line):
-                    break
-            else:
-                return
-        async with aclosing(self.lines(run, tail=TAIL_LINES)) as lines:
-            async for line in lines:
-                writer.add_tail(line)
-
-    async def lines(self, run: CronRun, *, tail: int | None = None) -> AsyncGenerator[LogLine, None]:
-        with suppress(NotFound):
-            async for line in container_logs(self._engine, self.name(run), tail=tail):
-                yield line
+        await keep_log(self._engine, self.name(run), writer)
 
     async def remove(self, run: CronRun) -> None:
         await self.remove_named(self.name(run))
@@ -169,6 +156,25 @@ class Containers:
         found = await self._engine.get("/containers/json", all=True, filters={"label": wanted})
         numbers = {item["Id"]: item["Labels"].get(names.RUN, "") for item in found}
         return {container: int(number) if number.isdigit() else 0 for container, number in numbers.items()}
+
+
+async def keep_log(engine: Engine, container: str, writer: LogWriter) -> None:
+    """Hand over a container's log: all of it, or its head and then its tail; nothing when it is gone."""
+    async with aclosing(_log_of(engine, container)) as lines:
+        async for line in lines:
+            if not writer.add(line):
+                break
+        else:
+            return
+    async with aclosing(_log_of(engine, container, TAIL_LINES)) as lines:
+        async for line in lines:
+            writer.add_tail(line)
+
+
+async def _log_of(engine: Engine, container: str, tail: int | None = None) -> AsyncGenerator[LogLine, None]:
+    with suppress(NotFound):
+        async for line in container_logs(engine, container, tail=tail):
+            yield line
 
 
 def spec_of(run: CronRun, release: Release, job: CronJob, place: Place) -> Spec:

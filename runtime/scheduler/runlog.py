@@ -23,10 +23,10 @@ CUT: Final = "[lockstep: the log is too long to be kept whole; what stood here i
 
 
 class RunLogs:
-    """The logs of all runs, in a folder per job."""
+    """The logs of all runs, in a folder per job; those of one-off runs are of another `kind`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "cron"
+    def __init__(self, folder: Path, kind: str = "cron") -> None:
+        self._folder = folder / kind
 
     def writer(self, key: Key, number: int, cap: int = CAP) -> LogWriter:
         return LogWriter(self._file(key, number), cap)

@@ -158,6 +158,26 @@ cron_runs = Table(
     sqlite_autoincrement=True,
 )
 
+runs = Table(
+    "runs",
+    metadata,
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("process", Text, nullable=False),  # whose environment and limits it has
+    Column("command", Text, nullable=False),
+    Column("release", Integer, nullable=False),
+    Column("detached", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("timeout", Float),  # seconds; NULL: it ends with its client
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("exit_code", Integer),
+    Column("reason", Text),
+    Column("stop", Text),  # why it is to be stopped, from the moment that is wanted
+)
+
 heartbeats = Table(
     "heartbeats",
     metadata,

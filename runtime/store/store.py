@@ -20,6 +20,7 @@ from runtime.store.cron import Cron
 from runtime.store.deploys import Deploys
 from runtime.store.people import Events, Keys
 from runtime.store.releases import Releases
+from runtime.store.runs import Runs
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 NEWEST = "0001"  # the format that this code reads and writes
@@ -35,6 +36,7 @@ class Transaction:
         self.deploys = Deploys(connection)
         self.cron = Cron(connection)
         self.alerts = Alerts(connection)
+        self.runs = Runs(connection)
         self.keys = Keys(connection)
         self.events = Events(connection)
 

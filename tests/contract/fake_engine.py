@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from runtime.engine.client import ANSWER_DEADLINE, Engine, _params, _refusal
+from runtime.engine.client import ANSWER_DEADLINE, Engine, encoded
+from runtime.engine.client import refusal as refused
 from runtime.errors import EngineUnreachable
 from tests.contract.engine_api import Answer, Api, Call, Refusal
 from tests.contract.fates import Fates
@@ -42,7 +43,7 @@ class FakeEngine(Engine):
         headers: dict[str, str] | None = None,
         streaming: bool = False,
     ) -> AsyncIterator[Any]:
-        call = Call(_params(params or {}), json.loads(data) if isinstance(data, bytes) else None)
+        call = Call(encoded(params or {}), json.loads(data) if isinstance(data, bytes) else None)
         what = f"{method} {path}"
 
         async def act() -> Answer:
@@ -64,4 +65,4 @@ class FakeEngine(Engine):
             return await self._api.answer(method, path, call)
         except Refusal as refusal:
             body = json.dumps({"message": str(refusal)}).encode()
-            raise _refusal(refusal.status, body) from None
+            raise refused(refusal.status, body) from None

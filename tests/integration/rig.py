@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncssh
 
-from gitreceive.model import Lines, Push, RefResult, Streams
+from gitreceive.model import Lines, Push, RefResult, ShellDoor, Streams
 from gitreceive.server import SshServer, start_server
 from runtime.errors import NoSuchApp
 from runtime.model import Key
@@ -87,7 +87,7 @@ class Rig:
         self.door.keys[fingerprint] = self.operator
         self.server: SshServer
 
-    async def start(self, **options: int) -> None:
+    async def start(self, *, shells: ShellDoor | None = None, **options: int) -> None:
         self.server = await start_server(
             "127.0.0.1",
             0,
@@ -97,6 +97,7 @@ class Rig:
             self.door,
             self.folder / "sock",
             HOOKS,
+            shells=shells,
             **options,
         )
 

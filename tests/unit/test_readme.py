@@ -17,13 +17,14 @@ from runtime.engine.specs import environment
 from runtime.errors import LockstepError
 from runtime.model import CronRun, RunState, Trigger
 from runtime.place import place_in
+from runtime.runs.describe import exec_of
 from runtime.scheduler.containers import spec_of
 from runtime.settings import Settings
 from tests.readme import README, ROOT, TEXT, block, blocks, quoted, rows, section
 from tests.unit.manifest.conftest import read
 from tests.unit.runtime.samples import NOW, cron, new_store, release, web
 
-LONGEST = 340  # lines
+LONGEST = 345  # lines
 RUN = {"instance-init", "instance-serve", "instance-doctor", "instance-destroy", "first-push", "first-look"}
 DOCS = (README, ROOT / "docs" / "engine.md")
 
@@ -85,6 +86,7 @@ def test_environment_of_processes_is_written_down(tmp_path: Path) -> None:
     store.close()
     tick = CronRun(id=1, app="shop", job="nightly", slot=NOW, trigger=Trigger.SCHEDULE, state=RunState.DUE, release=1)
     given = {*environment(shop, "web", place, port=8000), *spec_of(tick, shop, cron(), place)["Env"]}
+    given.update(exec_of(None, None, "anna", has_shell=True)["Env"])
     written = {name for row in rows("Environment of processes") for name in quoted(row[0])}
     assert {item.partition("=")[0] for item in given} == written
 

@@ -95,10 +95,10 @@ def test_static_is_run_with_a_web_server() -> None:
     )
 
 
-def test_platform_has_the_router_and_redis() -> None:
+def test_platform_has_the_router_redis_and_sftp() -> None:
     assert recipes.platform("lockstep/base:1", "amd64").dockerfile == (
         "FROM lockstep/base:1\nLABEL lockstep.stack=platform\n"
-        + APT.format("caddy redis-server")
+        + APT.format("caddy openssh-sftp-server redis-server")
         + "RUN mkdir -p /config /data\nENV LANG=C.UTF-8\n"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from runtime.errors import LockstepError
 from runtime.logs import AppLogs
 from runtime.model import Key
 from runtime.parts import Parts
+from runtime.runs.keeper import Runs
 from runtime.store import Store
 from tests.unit.runtime import samples
 
@@ -50,6 +51,7 @@ class Streams:
 
     typed: bytes = b""
     terminal: Terminal | None = None
+    on_signal: Callable[[str], None] | None = None
     out: bytearray = field(default_factory=bytearray)
     err: bytearray = field(default_factory=bytearray)
 
@@ -83,7 +85,9 @@ class Office:
         deployer = Deployer(self.parts)
         apps = Apps(self.parts, deployer)
         self.pushes = Pushes(self.parts, deployer, apps, cast(Stack, Absent()))
-        self._commands = Commands(Operations(self.parts, deployer, apps, AppLogs(self.parts.fleet), self.pushes))
+        logs, runs = AppLogs(self.parts.fleet), Runs(self.parts)
+        self.operations = Operations(self.parts, deployer, apps, logs, self.pushes, runs)
+        self._commands = Commands(self.operations)
 
     async def run(
         self, *words: str, who: Key = samples.ADMIN, typed: bytes = b"", terminal: Terminal | None = None

@@ -132,6 +132,26 @@ CREATE TABLE releases (
     FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
 );
 
+CREATE TABLE runs (
+    app TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    command TEXT NOT NULL,
+    release INTEGER NOT NULL,
+    detached INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    who TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    timeout FLOAT,
+    started_at TEXT,
+    ended_at TEXT,
+    exit_code INTEGER,
+    reason TEXT,
+    stop TEXT,
+    PRIMARY KEY (app, number),
+    FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
+);
+
 CREATE TABLE scales (
     app TEXT NOT NULL,
     process TEXT NOT NULL,
