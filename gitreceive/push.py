@@ -19,6 +19,7 @@ from runtime.errors import LockstepError, UsageError, explain
 from runtime.model import Deploy, Key, Release, Role
 from runtime.parts import Parts
 from runtime.story import Story
+from runtime.turns import BuildTurns
 
 HEADS: Final = "refs/heads/"
 TAGS: Final = "refs/tags/"
@@ -60,6 +61,7 @@ class Pushes:
         self.deployer = deployer
         self.apps = apps
         self._stack = stack
+        self.turns = BuildTurns(parts.settings.builds_at_once)
 
     async def admit(self, operator: Key, app: str, *, write: bool) -> str:
         """The bare repository of the app; a first push makes both."""
@@ -119,10 +121,10 @@ class Pushes:
         """Deploy one commit, and move its branch before the next deploy of the app can begin."""
         moved = False
 
-        async def make(_: Deploy, story: Story) -> Draft:
+        async def make(deploy: Deploy, story: Story) -> Draft:
             if await self._commit_of(push.app, update.ref) != update.old:
                 raise LockstepError("another push moved the branch meanwhile: fetch, then push again")
-            return await self._build(push.app, update.new, story, options.no_cache, options.message)
+            return await self._build(deploy, update.new, story, options.no_cache, options.message)
 
         async def move_branch() -> None:
             nonlocal moved
@@ -188,14 +190,16 @@ class Pushes:
         if current is None:
             raise LockstepError(f"nothing of {app} is live: push to it")
 
-        async def make(_: Deploy, story: Story) -> Draft:
-            return await self._build(app, current.commit, story, no_cache, f"rebuild of {current.label}")
+        async def make(deploy: Deploy, story: Story) -> Draft:
+            return await self._build(deploy, current.commit, story, no_cache, f"rebuild of {current.label}")
 
         await self.deployer.deploy(app, kind="rebuild", who=who, commit=current.commit, make=make, story=story)
 
-    async def _build(self, app: str, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
-        order = self._order(app, commit, no_cache)
-        built = await build_commit(self._parts.fleet.engine, self._stack, order, story)
+    async def _build(self, deploy: Deploy, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
+        """Build when it is the deploy's turn: builds are what a machine can do only few of at once."""
+        order, wait = self._order(deploy.app, commit, no_cache), self._parts.settings.lock_wait
+        async with self.turns.turn(deploy, story, wait=wait, now=self._parts.clock()):
+            built = await build_commit(self._parts.fleet.engine, self._stack, order, story)
         return Draft(commit, built.image, built.spec, message or f"push of {commit[:7]}")
 
     def _order(self, app: str, commit: str, no_cache: bool) -> Order:
