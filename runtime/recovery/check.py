@@ -9,7 +9,7 @@ from runtime import names
 from runtime.engine.tasks import Service, Task
 from runtime.errors import DeadlinePassed, LockstepError, NotFound, explain
 from runtime.frontdoor import Welcome, ask_front_door
-from runtime.model import Health, Process, Release
+from runtime.model import Health, Process, ProcessKind, Release
 from runtime.parts import Parts, hosts_of, route_of, scaled
 from runtime.proof import SETTLE_SLACK, Proof
 from runtime.router import until_healthy
@@ -53,7 +53,7 @@ async def _process(parts: Parts, release: Release, process: Process) -> str:
     tasks = await _running(parts, service, process.replicas)
     await _steady(parts, service, tasks)
     seen = f"{process.name} x{process.replicas} runs"
-    if process is not release.spec.web or not tasks or process.port is None:
+    if process.kind is not ProcessKind.WEB or not tasks or process.port is None:
         return seen
     return f"{seen}, {await _answering(parts, release, process, process.port, tasks)}"
 
@@ -83,6 +83,8 @@ async def _answering(parts: Parts, release: Release, web: Process, port: int, ta
     host = hosts_of(parts.settings, release)[0]
     health = web.health or Health()
     addresses = tuple(task.address for task in tasks if task.address is not None)
+    if not addresses:
+        raise LockstepError("web has no address on the network of its app")
     deadline = health.deadline or parts.settings.health_deadline
     await until_healthy(parts.router, addresses, port, host, health.path, deadline)
     wanted = route_of(parts.settings, release)

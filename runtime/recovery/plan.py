@@ -101,7 +101,7 @@ def _ground(found: Found) -> Iterator[str]:
     if not found.apps:
         return
     if found.swarm.state is not SwarmState.WELL:
-        yield f"networks: {_count(len(found.apps), 'network')} of apps went with the swarm; made anew"
+        yield f"networks: {len(found.apps)} of apps went with the swarm; made anew"
     if found.down:
         yield f"platform: {' and '.join(found.down)} not running; started"
 

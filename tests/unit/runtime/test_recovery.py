@@ -72,7 +72,7 @@ def test_every_thing_has_its_line() -> None:
             "swarm: broken (certificate has expired); it is left with all that the engine had in it, and a new one is "
             "made",
             "leftovers: 4 containers of a lost swarm; stopped and removed",
-            "networks: 3 networks of apps went with the swarm; made anew",
+            "networks: 3 of apps went with the swarm; made anew",
             "platform: router and redis not running; started",
             "volumes: 1 there; kept with their files",
             "volumes lost: cache, records of shop; the data of the shared redis; made anew, empty",
