@@ -1,8 +1,9 @@
 """A code-only push of the job board beside its floor: a plain image build and two service updates by hand.
 
-Both are done in turn, each round on a new change of one line, and compared as a ratio. Beside it: what the
-phases of a push take, for one process and for eight, and for a change of config alone.
-python -m bench.deploy [--rounds N] [-o json]
+Both are done in turn, each round on a new change of one line, and compared as a ratio. Beside it: what the phases
+of a push take, for two processes and for eight, also for a change of config alone; and what both cost more beside
+many idle apps, as a ratio to the same just before those were made.
+python -m bench.deploy [--rounds N] [--idle-apps N] [-o json]
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import argparse
 import asyncio
 import json
 import re
+import secrets
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,22 +37,27 @@ from scripts.driver import Instance, Work, free_port
 APP: Final = "jobboard"
 FLOOR: Final = "lockstep-bench-floor"
 UP_DEADLINE: Final = 60.0  # seconds for the floor's services to run their new image
+IDLE: Final = 50
+QUICK_IDLE: Final = 10
+AT_ONCE: Final = 4  # idle apps that are pushed side by side
 PAUSE: Final = re.compile(r"no worker ran for ([0-9.]+) s")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="three rounds")
+    parser.add_argument("--idle-apps", type=int, help="live apps beside the one that is measured; 50 by default")
+    parser.add_argument("--quick", action="store_true", help="three rounds, ten idle apps")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     given = parser.parse_args()
+    idle = given.idle_apps if given.idle_apps is not None else QUICK_IDLE if given.quick else IDLE
     folder = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
     instance = Instance(folder / "home", name=f"bench-{folder.name[-6:].lower().replace('_', 'x')}",
                         ssh_port=free_port(), http_port=free_port())  # fmt: skip
     instance.init()
     try:
         instance.start()
-        figures = measure(instance, folder, 3 if given.quick else given.rounds)
+        figures = measure(instance, folder, 3 if given.quick else given.rounds, idle)
     finally:
         instance.stop()
         instance.destroy()
@@ -57,42 +66,43 @@ def main() -> int:
         print(json.dumps(figures, indent=2))
     else:
         for name, value in figures.items():
-            print(f"{name:<52} {value}")
+            print(f"{name:<52} {value}", flush=True)
     return 0
 
 
-def measure(instance: Instance, folder: Path, rounds: int) -> dict[str, str]:
+def measure(instance: Instance, folder: Path, rounds: int, idle: int) -> dict[str, str]:
     """Medians of each figure, as texts with their unit."""
     work = Work.of_example(APP, folder / "work")
     pushed(instance, work, APP)
+    return {
+        **beside_the_floor(instance, work, rounds),
+        **eight_processes(instance, folder, rounds),
+        **beside_idle_apps(instance, work, folder, rounds, idle),
+    }
+
+
+def beside_the_floor(instance: Instance, work: Work, rounds: int) -> dict[str, str]:
     asyncio.run(floor(work))
-    ours: list[float] = []
+    ours: list[Pushed] = []
     theirs: list[float] = []
-    pauses: list[float] = []
-    phases: list[dict[str, float]] = []
     try:
-        for number in range(rounds):
-            change(work, number)
-            seconds, pause, phase = pushed(instance, work, APP)
-            ours.append(seconds)
-            pauses.append(pause)
-            phases.append(phase)
+        for _ in range(rounds):
+            change(work)
+            ours.append(pushed(instance, work, APP))
             theirs.append(asyncio.run(floor(work)))
     finally:
         asyncio.run(remove_floor())
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    ratios = [one.seconds / other for one, other in zip(ours, theirs, strict=True)]
     figures = {
-        "code-only push, wall": _seconds(ours),
+        "code-only push, wall": _seconds([one.seconds for one in ours]),
         "floor: image build and two service updates": _seconds(theirs),
         "ratio": f"{statistics.median(ratios):.2f}x",
-        "no worker ran for": _seconds(pauses),
-        "cut-over (commit and switch)": _seconds([one["commit"] + one["switch"] for one in phases]),
+        "no worker ran for": _seconds([one.pause for one in ours]),
+        "cut-over (commit and switch)": _milliseconds([one.cut_over for one in ours]),
     }
     for name in ("build", "stage", "quiesce", "start", "retire"):
-        figures[f"phase {name}"] = _seconds([one.get(name, 0.0) for one in phases])
-    figures["config-only change, wall"] = _seconds([configured(instance, number) for number in range(rounds)])
-    many = eight_processes(instance, folder, rounds)
-    return {**figures, **many}
+        figures[f"phase {name}"] = _seconds([one.phases.get(name, 0.0) for one in ours])
+    return {**figures, "config-only change, wall": _seconds([configured(instance, APP) for _ in range(rounds)])}
 
 
 def eight_processes(instance: Instance, folder: Path, rounds: int) -> dict[str, str]:
@@ -108,18 +118,73 @@ def eight_processes(instance: Instance, folder: Path, rounds: int) -> dict[str, 
         work.commit()
         results.append(pushed(instance, work, "eight"))
     return {
-        "code-only push with 8 processes, wall": _seconds([one[0] for one in results]),
-        "no worker ran for, with 8 processes": _seconds([one[1] for one in results]),
+        "8 processes: code-only push, wall": _seconds([one.seconds for one in results]),
+        "8 processes: no worker ran for": _seconds([one.pause for one in results]),
+        "8 processes: cut-over (commit and switch)": _milliseconds([one.cut_over for one in results]),
+        "8 processes: config-only change, wall": _seconds([configured(instance, "eight") for _ in range(rounds)]),
     }
 
 
-def pushed(instance: Instance, work: Work, app: str) -> tuple[float, float, dict[str, float]]:
-    """Push; wall seconds, seconds without a worker, seconds of each phase."""
+def beside_idle_apps(instance: Instance, work: Work, folder: Path, rounds: int, idle: int) -> dict[str, str]:
+    """The same pushes and config changes before and after `idle` small apps went live."""
+
+    def both() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {"code-only push": [], "cut-over": [], "config-only change": []}
+        for _ in range(rounds):
+            change(work)
+            one = pushed(instance, work, APP)
+            found["code-only push"].append(one.seconds)
+            found["cut-over"].append(one.cut_over)
+            found["config-only change"].append(configured(instance, APP))
+        return found
+
+    before = both()
+    began = time.monotonic()
+    make_idle_apps(instance, folder, idle)
+    took = time.monotonic() - began
+    after = both()
+    figures = {f"{idle} idle apps, all live after": f"{took:.0f} s"}
+    for name, values in after.items():
+        ratio = statistics.median(values) / statistics.median(before[name])
+        shown = _milliseconds if name == "cut-over" else _seconds
+        figures[f"beside {idle} idle apps: {name}"] = f"{shown(values)}, {ratio:.2f}x of {shown(before[name])}"
+    return figures
+
+
+def make_idle_apps(instance: Instance, folder: Path, idle: int) -> None:
+    """Each has one web; their files are the same, so that only the first is built."""
+    files = {"Dockerfile": 'FROM lockstep/run:latest\nCMD ["python3", "-m", "http.server", "5000"]\n'}
+    files[".paas/app.yaml"] = "runtime: dockerfile\nport: 5000\n"
+    work = Work.of_files(files, folder / "idle")
+
+    def push(number: int) -> None:
+        done = instance.push(work, f"idle-{number}")
+        if done.code:
+            raise SystemExit(f"the push of an idle app failed:\n{done.err}")
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(push, range(idle)))
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """How one push went."""
+
+    seconds: float  # from its start to its end, as the pusher sees it
+    pause: float  # seconds during which no worker ran
+    phases: dict[str, float]
+
+    @property
+    def cut_over(self) -> float:
+        return self.phases["commit"] + self.phases["switch"]
+
+
+def pushed(instance: Instance, work: Work, app: str) -> Pushed:
     done = instance.push(work, app)
     if done.code:
         raise SystemExit(f"the push failed:\n{done.err}")
     found = PAUSE.search(done.err)
-    return done.seconds, float(found[1]) if found else 0.0, phases_of(instance, app)
+    return Pushed(done.seconds, float(found[1]) if found else 0.0, phases_of(instance, app))
 
 
 def phases_of(instance: Instance, app: str) -> dict[str, float]:
@@ -128,16 +193,16 @@ def phases_of(instance: Instance, app: str) -> dict[str, float]:
     return found
 
 
-def configured(instance: Instance, number: int) -> float:
-    done = instance.ssh("config:set", APP, f"BENCH={number}")
+def configured(instance: Instance, app: str) -> float:
+    done = instance.ssh("config:set", app, f"BENCH={secrets.token_hex(4)}")
     if done.code:
         raise SystemExit(f"config:set failed:\n{done.all}")
     return done.seconds
 
 
-def change(work: Work, number: int) -> None:
+def change(work: Work) -> None:
     file = work.path / "app" / "web.py"
-    file.write_text(file.read_text() + f"\n# change {number}\n")
+    file.write_text(file.read_text() + f"\n# change {secrets.token_hex(4)}\n")
     work.commit()
 
 
@@ -208,6 +273,11 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 
 def _seconds(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} s  ({min(values):.2f} to {max(values):.2f})"
+
+
+def _milliseconds(values: list[float]) -> str:
+    low, middle, high = (1000 * value for value in (min(values), statistics.median(values), max(values)))
+    return f"{middle:.0f} ms  ({low:.0f} to {high:.0f})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`lockstep init | serve | stack | doctor | destroy`: the host's commands, wiring only."""
+"""`lockstep init | serve | stack | doctor | recover | destroy`: the host's commands, wiring only."""
 
 from __future__ import annotations
 
@@ -122,6 +122,17 @@ def doctor(home: Path) -> None:
         return all(finding.well for finding in findings)
 
     if not asyncio.run(look()):
+        raise click.exceptions.Exit(1)
+
+
+@host.command("recover")
+@home_option
+@click.option("--yes", is_flag=True, help="Really do it.")
+def recover_(home: Path, yes: bool) -> None:
+    """Bring all apps back on an engine that lost its swarm or its objects; says first what it found and will do."""
+    from gitreceive.recovery import recover
+
+    if not asyncio.run(recover(load_settings(home), click.echo, yes=yes)):
         raise click.exceptions.Exit(1)
 
 

@@ -20,6 +20,7 @@ from runtime.errors import LockstepError, UsageError, explain
 from runtime.model import Deploy, Key, Release, Role
 from runtime.parts import Parts
 from runtime.story import Story
+from runtime.turns import BuildTurns
 
 HEADS: Final = "refs/heads/"
 TAGS: Final = "refs/tags/"
@@ -61,6 +62,7 @@ class Pushes:
         self.deployer = deployer
         self.apps = apps
         self._stack = stack
+        self.turns = BuildTurns(parts.settings.builds_at_once)
 
     async def admit(self, operator: Key, app: str, *, write: bool) -> str:
         """The bare repository of the app; a first push makes both."""
@@ -195,9 +197,11 @@ class Pushes:
         await self.deployer.deploy(app, kind="rebuild", who=who, commit=current.commit, make=make, story=story)
 
     async def _build(self, deploy: Deploy, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
-        order = self._order(deploy.app, commit, no_cache)
+        """Build when it is the deploy's turn: builds are what a machine can do only few of at once."""
+        order, wait = self._order(deploy.app, commit, no_cache), self._parts.settings.lock_wait
         heard = functools.partial(self.deployer.manifest_read, deploy.id)
-        built = await build_commit(self._parts.fleet.engine, self._stack, order, story, heard)
+        async with self.turns.turn(deploy, story, wait=wait, now=self._parts.clock()):
+            built = await build_commit(self._parts.fleet.engine, self._stack, order, story, heard)
         return Draft(commit, built.image, built.spec, message or f"push of {commit[:7]}")
 
     def _order(self, app: str, commit: str, no_cache: bool) -> Order:

@@ -30,6 +30,7 @@ from runtime.errors import SettingsError
 from runtime.logs import AppLogs
 from runtime.parts import Parts
 from runtime.reconcile import Reconciler
+from runtime.recovery.refusal import require_swarm
 from runtime.runs.keeper import Runs
 from runtime.settings import Settings
 from runtime.store import prepare_store
@@ -46,13 +47,13 @@ Say = Callable[[str], None]
 
 async def serve(settings: Settings, say: Say) -> None:
     """Run until SIGTERM or SIGINT. Raises LockstepError when a part does not start."""
-    _prepare_logging(settings)
+    prepare_logging(settings)
     stop = _stop_on_signals()
     with refuse_while_running(settings):
         prepare_store(settings.database)
         scheduler = SchedulerProcess(settings)
         async with open_parts(settings, wake_scheduler=scheduler.wake) as bare:
-            parts, pushes = await _prepare(bare, say)
+            parts, pushes = await prepare(bare, say)
             deployer = pushes.deployer
             reconciler = Reconciler(parts, deployer)
             await reconciler.start()
@@ -87,13 +88,17 @@ async def serve(settings: Settings, say: Say) -> None:
                 await runs.stop()
 
 
-async def _prepare(bare: Parts, say: Say) -> tuple[Parts, Pushes]:
-    """Swarm, base images, router and Redis; what is there already is found in well under a second."""
+async def prepare(bare: Parts, say: Say) -> tuple[Parts, Pushes]:
+    """Swarm, base images, router and Redis; what is there already is found in well under a second.
+
+    Raises SwarmLost when the swarm that the apps were in is gone: see runtime.recovery.
+    """
     settings, engine = bare.settings, bare.fleet.engine
 
     def step(text: str) -> None:
         say(f"-----> {text}")
 
+    await require_swarm(bare)
     if await bare.fleet.ensure_swarm():
         step("made the engine a swarm of one node")
     stack = await ensure_stack(engine, step, base_image=settings.base_image)
@@ -147,7 +152,7 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _prepare_logging(settings: Settings) -> None:
+def prepare_logging(settings: Settings) -> None:
     settings.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     logging.basicConfig(
         filename=settings.logs / "server.log",

@@ -10,10 +10,11 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-import aiohttp
-
+from runtime.engine.swarm import SwarmState, swarm_in
 from runtime.errors import LockstepError, explain
+from runtime.frontdoor import ask_front_door
 from runtime.parts import Parts, routes_of
+from runtime.recovery.refusal import swarm_complaint
 
 LEAST_FREE: Final = 2 * 2**30  # bytes of disk below which builds are likely to fail
 CLOCK_SLACK: Final = timedelta(seconds=30)  # between our clock and the engine's
@@ -58,7 +59,10 @@ async def _examine(what: str, check: Callable[[Parts], Awaitable[str]], parts: P
 
 async def _engine(parts: Parts) -> str:
     info = await parts.fleet.engine.get("/info")
-    if info["Swarm"]["LocalNodeState"] != "active":
+    complaint = swarm_complaint(parts, swarm_in(info))
+    if complaint is not None:
+        raise LockstepError(complaint)
+    if swarm_in(info).state is not SwarmState.WELL:
         raise LockstepError("the engine is in no swarm: start the server, it makes one")
     return f"docker {info['ServerVersion']}, swarm active, {info['ContainersRunning']} containers run"
 
@@ -84,18 +88,11 @@ async def _router(parts: Parts) -> str:
 
 async def _ask_front_door(parts: Parts) -> None:
     """The users' way in: the published port, with a host name that no app has."""
-    host = "127.0.0.1" if parts.settings.http_host == "0.0.0.0" else parts.settings.http_host  # noqa: S104
-    url = f"http://{host}:{parts.settings.http_port}/"
-    timeout = aiohttp.ClientTimeout(total=5)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, headers={"Host": "nobody.invalid"}) as response,
-        ):
-            if "no app answers" not in await response.text():
-                raise LockstepError(f"something else than the router answers on port {parts.settings.http_port}")
-    except (aiohttp.ClientError, TimeoutError):
-        raise LockstepError(f"port {parts.settings.http_port} does not answer: start the server") from None
+    answer = await ask_front_door(parts.settings, "nobody.invalid", "/")
+    if answer is None:
+        raise LockstepError(f"port {parts.settings.http_port} does not answer: start the server")
+    if not answer.of_nobody:
+        raise LockstepError(f"something else than the router answers on port {parts.settings.http_port}")
 
 
 async def _redis(parts: Parts) -> str:

@@ -63,6 +63,10 @@ class Conflict(EngineError):
     """The engine has such an object already, or the object is in use."""
 
 
+class SwarmLost(EngineError):
+    """The engine is no manager of a swarm (any more), so that it has no services."""
+
+
 class StoreError(LockstepError):
     """The store can not be opened or was written by a newer Lockstep."""
 

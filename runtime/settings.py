@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     engine: str | None = None  # DOCKER_HOST of this instance
     base_image: str | None = None  # a Debian image to build the stacks on, instead of Debian's packages
     push_limit: int = Field(default=GIB, ge=1024)  # bytes that one push may bring
+    builds: int | None = Field(default=None, ge=1)  # that run at once; None: half the cores
     build_deadline: float = Field(default=3600, gt=0)  # seconds
     health_deadline: float = Field(default=60, gt=0)  # seconds that a started web has to become healthy
     settle: float = Field(default=2.0, ge=0)  # seconds that new workers are watched before the deploy ends
@@ -63,6 +65,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         home = Path(init_settings()["home"])
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, home / FILE_NAME))
+
+    @property
+    def builds_at_once(self) -> int:
+        return self.builds or max(1, (os.cpu_count() or 1) // 2)
 
     @property
     def database(self) -> Path:

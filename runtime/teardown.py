@@ -7,13 +7,15 @@ from contextlib import suppress
 
 from runtime import names
 from runtime.engine.fleet import Fleet
+from runtime.engine.swarm import SwarmState
 from runtime.errors import Conflict, NotFound
 from runtime.parts import Parts
 
 
 async def tear_down(fleet: Fleet, say: Callable[[str], None]) -> None:
     """Services first, then what they used. Found by label, so what a crash left behind goes too."""
-    services = await fleet.services()
+    well = (await fleet.swarm()).state is SwarmState.WELL
+    services = await fleet.services() if well else []  # a swarm that is lost took its services along
     await fleet.stop(services)
     for service in services:
         await fleet.remove_service(service)

@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from runtime.errors import Conflict, EngineError, EngineUnreachable, NotFound
+from runtime.errors import Conflict, EngineError, EngineUnreachable, NotFound, SwarmLost
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 OLDEST_API = (1, 41)  # Docker 20.10
 NEWEST_API = (1, 47)  # the newest that this code was written against
 CONNECT_DEADLINE = 10.0  # seconds to reach the engine's socket
 ANSWER_DEADLINE = 120.0  # seconds for an ordinary answer; streams have none
+NO_MANAGER = "not a swarm manager"  # what the engine answers to every question about services then
 LINE_LIMIT = 16 * 1024 * 1024  # bytes of one JSON line in a stream
 
 Json = Any  # what the engine answers: dicts, lists and scalars as the API documents them
@@ -33,7 +34,8 @@ Json = Any  # what the engine answers: dicts, lists and scalars as the API docum
 class Engine:
     """A connection pool to one engine. Use as an async context manager, or `open()` and `close()`.
 
-    Raises EngineUnreachable when nothing answers, NotFound on 404, Conflict on 409, else EngineError.
+    Raises EngineUnreachable when nothing answers, NotFound on 404, Conflict on 409,
+    SwarmLost where it is no manager of a swarm, else EngineError.
     """
 
     def __init__(self, host: str | None = None) -> None:
@@ -201,5 +203,7 @@ def refusal(status: int, body: bytes) -> EngineError:
         message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError):
         message = body.decode(errors="replace").strip() or f"status {status}"
+    if status == 503 and NO_MANAGER in message:
+        return SwarmLost("the engine's swarm is gone: stop the server and run 'lockstep recover --home DIR'", status)
     kind = {404: NotFound, 409: Conflict}.get(status, EngineError)
     return kind(f"docker engine: {message}", status)

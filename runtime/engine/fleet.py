@@ -6,6 +6,7 @@ Every call is idempotent: making what is there and removing what is gone both su
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -15,16 +16,18 @@ from runtime.engine.client import Engine
 from runtime.engine.events import Events
 from runtime.engine.logs import LogLine, container_logs
 from runtime.engine.specs import Spec, content_hash, differs, stamped
+from runtime.engine.swarm import NEW_SWARM, Swarm, SwarmState, swarm_in
 from runtime.engine.tasks import COMING, Service, Task, service_in, task_in
-from runtime.errors import Conflict, EngineError, NotFound
+from runtime.errors import Conflict, DeadlinePassed, EngineError, NotFound, SwarmLost
 from runtime.waiting import see_through, ticks
 
-SWARM_SERVICE: Final = "com.docker.swarm.service.id"  # the label that Swarm gives to the containers of a service
-CERTIFICATE_LIFE: Final = 10 * 365 * 24 * 3600 * 1_000_000_000  # nanoseconds; a box may be off for years (moby#42660)
+SWARM_DEADLINE: Final = 30.0  # seconds for the engine's swarm to come up or to go
 NETWORK_DEADLINE: Final = 30.0  # seconds for an overlay network to lose its last endpoint
 STOP_SLACK: Final = 20.0  # seconds beyond the grace for a container to be gone
 LOG_SLACK: Final = 5.0  # seconds beyond the end of a container for the rest of its log
 TELL_AGAIN: Final = 2.0  # seconds after which Swarm is told again what it has not done
+NETWORK_LOST: Final = re.compile(r"[Nn]etwork \S+ not found|attach(ing)? to network")  # the words of Docker 20.10
+OF_SERVICE: Final = "com.docker.swarm.service.id"  # Swarm's label of the containers it makes
 
 
 class Fleet:
@@ -37,18 +40,41 @@ class Fleet:
 
     # ---- swarm ---------------------------------------------------------------------------------------------
 
-    async def swarm_active(self) -> bool:
-        info = await self.engine.get("/info")
-        return bool(info["Swarm"]["LocalNodeState"] == "active" and info["Swarm"]["ControlAvailable"])
+    async def swarm(self) -> Swarm:
+        """The engine's swarm, once it has come up or failed to."""
+
+        async def settled() -> Swarm | None:
+            found = swarm_in(await self.engine.get("/info"))
+            return None if found.state is SwarmState.COMING else found
+
+        try:
+            return await self.events.until("the start of the engine's swarm", SWARM_DEADLINE, settled)
+        except DeadlinePassed as error:
+            return Swarm(SwarmState.BROKEN, str(error))
 
     async def ensure_swarm(self) -> bool:
         """Make the engine a Swarm manager of one node; True when it was not one before."""
-        if await self.swarm_active():
+        if (await self.swarm()).state is SwarmState.WELL:
             return False
-        spec = {"CAConfig": {"NodeCertExpiry": CERTIFICATE_LIFE}, "TaskDefaults": {}, "Labels": {}}
-        body = {"ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1", "Spec": spec}
-        await self.engine.post("/swarm/init", body)
+        await self.engine.post("/swarm/init", NEW_SWARM)
         return True
+
+    async def leave_swarm(self) -> None:
+        """Give up the swarm, with every service that it has, and see it gone."""
+        await self.engine.post("/swarm/leave", force=True)
+
+        async def left() -> bool | None:
+            return True if (await self.swarm()).state is SwarmState.NONE else None
+
+        await self.events.until("the end of the engine's swarm", SWARM_DEADLINE, left)
+
+    async def strays(self) -> list[dict[str, Any]]:
+        """Containers of services that the engine does not have: its swarm was lost and they were not."""
+        known: set[str] = set()
+        with suppress(SwarmLost):
+            known = {service.id for service in await self.services()}
+        found = await self.containers()
+        return [item for item in found if item["Labels"].get(OF_SERVICE, "") not in {"", *known}]
 
     # ---- networks and volumes ----------------------------------------------------------------------------
 
@@ -163,7 +189,7 @@ class Fleet:
             while fresh := [item for item in await self._containers_of(services) if item["Id"] not in told]:
                 told.update(item["Id"] for item in fresh)
                 await asyncio.gather(
-                    *(self._stop_container(item["Id"], graces[item["Labels"][SWARM_SERVICE]]) for item in fresh)
+                    *(self.stop_container(item["Id"], graces[item["Labels"][OF_SERVICE]]) for item in fresh)
                 )
             tasks = [task for service in services for task in await self.tasks(service)]
             coming = any(task.state in COMING for task in tasks)
@@ -190,7 +216,7 @@ class Fleet:
 
         await self.events.until(f"Swarm to let go of {who}", STOP_SLACK, unwanted)
 
-    async def _stop_container(self, container: str, grace: float) -> None:
+    async def stop_container(self, container: str, grace: float) -> None:
         with suppress(NotFound, TimeoutError):  # who asked for it looks whether it is gone
             async with (
                 asyncio.timeout(grace + STOP_SLACK),
@@ -203,7 +229,7 @@ class Fleet:
         owned = {service.id for service in services}
         filters = {"label": self._labels(None), "status": ["running", "paused", "restarting", "removing"]}
         found = await self.engine.get("/containers/json", all=True, filters=filters)
-        return [item for item in found if item["Labels"].get(SWARM_SERVICE) in owned]
+        return [item for item in found if item["Labels"].get(OF_SERVICE) in owned]
 
     # ---- containers --------------------------------------------------------------------------------------
 
@@ -224,7 +250,8 @@ class Fleet:
     async def ensure_container(self, name: str, spec: Spec) -> str:
         """A long-lived container of ours, running, made from exactly this spec; its id.
 
-        One that was made from another spec is replaced, networks attached since are lost with it.
+        One that was made from another spec, or that can not be started for a network that is gone, is replaced;
+        networks attached since are lost with it.
         """
         content = content_hash(spec)
         spec = {**spec, "Labels": {**spec["Labels"], names.CONTENT: content}}
@@ -232,12 +259,24 @@ class Fleet:
             found = await self.engine.get(f"/containers/{name}/json")
         except NotFound:
             found = None
-        if found is not None and found["Config"]["Labels"].get(names.CONTENT) != content:
+        if found is not None:
+            fits = found["Config"]["Labels"].get(names.CONTENT) == content
+            if fits and await self._starts(found["Id"]):
+                return str(found["Id"])
             await self.remove_container(found["Id"])
-            found = None
-        container = found["Id"] if found is not None else await self.create_container(name, spec)
+        container = await self.create_container(name, spec)
         await self.engine.post(f"/containers/{container}/start")  # 304 when it runs
-        return str(container)
+        return container
+
+    async def _starts(self, container: str) -> bool:
+        """False when it can not be started any more: it is to be on a network that was lost with its swarm."""
+        try:
+            await self.engine.post(f"/containers/{container}/start")
+        except EngineError as error:
+            if NETWORK_LOST.search(str(error)):
+                return False
+            raise
+        return True
 
     async def remove_container(self, container: str) -> None:
         with suppress(NotFound, Conflict):  # Conflict: its removal is under way

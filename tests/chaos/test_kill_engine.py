@@ -6,121 +6,33 @@ On a Docker engine of the test's own, in a network namespace of its own; the ser
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from scripts.driver import Done, Instance, Work, until
 from tests.chaos.conftest import change, chaos_instance
 from tests.chaos.killing import restart
+from tests.chaos.networked_engine import NetworkedEngine, networked_engine
 from tests.chaos.observer import Docker, current_release, store_of, unsettled
-from tests.chaos.own_engine import OwnEngine
 
 pytestmark = pytest.mark.engine
 
 APP = "power"
 PROCESSES = {"web": 1, "plodder": 1}
 BACK = 90.0  # seconds for engine, Swarm and reconciler to have all run again
-CLONE_NEWNET = 0x40000000
 STEPS = ("prepare", "predeploy", "stage", "quiesce", "commit", "switch", "start", "retire")
 POINTS = ("prepare:before", *(f"{step}:after" for step in STEPS))  # for an engine, after one is before the next
-NEEDED = ("dockerd", "containerd", "nsenter", "unshare", "ip", "iptables")
-
-Answer = TypeVar("Answer")
-
-
-class NetworkedEngine(OwnEngine):
-    """An engine with bridges and Swarm, in a network namespace that outlives it as a machine's would."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._network: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for stale in (self.folder / "pid", self.folder / "exec" / "containerd" / "containerd.pid"):
-            stale.unlink(missing_ok=True)
-        await asyncio.to_thread(self._launch)
-        await self._until_it_answers()
-
-    def in_network(self, work: Callable[[], Answer]) -> Answer:
-        """Do `work` in a thread that is inside the engine's network."""
-        found: list[Answer] = []
-
-        def inside() -> None:
-            with Path(self._namespace).open() as namespace:
-                assert ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) == 0
-            found.append(work())
-
-        thread = threading.Thread(target=inside)
-        thread.start()
-        thread.join()
-        return found[0]
-
-    def take_images(self) -> None:
-        """The stack's images from the machine's engine. Builds here need `run`: it stands in for the large ones."""
-        names = subprocess.run(
-            ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=lockstep/*"],
-            stdout=subprocess.PIPE, text=True, check=True,
-        ).stdout.split()  # fmt: skip
-        small = [name for name in names if name.startswith(("lockstep/run:", "lockstep/platform:"))]
-        assert small, "the machine's engine has no base images: run 'make stack' first"
-        with subprocess.Popen(["docker", "save", *small], stdout=subprocess.PIPE) as save:
-            subprocess.run(["docker", "-H", self.host, "load", "-q"], stdin=save.stdout, check=True)
-        for name in set(names) - set(small):
-            subprocess.run(["docker", "-H", self.host, "tag", "lockstep/run:latest", name], check=True)
-
-    async def lose_power(self) -> None:
-        await super().lose_power()
-        if self._network is not None:
-            self._network.kill()
-            self._network.wait()
-            self._network = None
-
-    @property
-    def _namespace(self) -> str:
-        assert self._network is not None
-        return f"/proc/{self._network.pid}/ns/net"
-
-    def _launch(self) -> None:
-        if self._network is None:
-            self._network = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up; exec sleep infinity"])
-            until(self._is_apart, "a network namespace", 5)
-        words = [
-            *("nsenter", f"--net={self._namespace}", "dockerd", "--data-root", str(self.folder / "data")),
-            *("--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid")),
-            *("--host", self.host, "--cgroup-parent", self._group),
-        ]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(words, stdout=log, stderr=log)
-
-    def _is_apart(self) -> bool:
-        assert self._network is not None
-        ours, theirs = Path("/proc/self/ns/net").readlink(), Path(self._namespace).readlink()
-        return ours != theirs and Path(f"/proc/{self._network.pid}/comm").read_text() == "sleep\n"
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[NetworkedEngine]:
-    missing = [name for name in NEEDED if shutil.which(name) is None]
-    assert os.geteuid() == 0, "an engine of the test's own needs root: run the chaos tests as root"
-    assert not missing, f"an engine of the test's own needs {', '.join(missing)}: install docker.io and iproute2"
-    engine = NetworkedEngine(Path(tempfile.mkdtemp(prefix="lockstep-chaos-")))
-    asyncio.run(engine.start())
-    try:
-        engine.take_images()
+    with networked_engine() as engine:
         yield engine
-    finally:
-        asyncio.run(engine.remove())
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.engine.fleet import Fleet
 from runtime.engine.logs import LogLine, log_tail
+from runtime.engine.swarm import SwarmState
 from runtime.engine.tasks import Service
 from runtime.errors import Conflict, EngineError, NotFound
 from runtime.status import _replicas
@@ -347,5 +348,5 @@ async def test_image_is_tagged_and_untagged(rig: Rig) -> None:
 
 
 async def test_engine_is_in_a_swarm(rig: Rig) -> None:
-    assert await rig.fleet.swarm_active()
+    assert (await rig.fleet.swarm()).state is SwarmState.WELL
     assert not await rig.fleet.ensure_swarm()

@@ -19,7 +19,7 @@ LONGEST_FUNCTION: Final = 60
 TOO_LONG: Final = {"runtime/model.py": 500}
 
 PRINTS: Final = {"gitreceive/main.py": 1, "runtime/scheduler/__main__.py": 1}  # where a process says why it ends
-SPEAK_HTTP: Final = {"runtime/engine/client.py", "runtime/router.py", "runtime/doctor.py", "runtime/alerts/post.py"}
+SPEAK_HTTP: Final = {"runtime/engine/client.py", "runtime/router.py", "runtime/frontdoor.py", "runtime/alerts/post.py"}
 
 
 def sources(*rooms: str) -> list[Path]:
