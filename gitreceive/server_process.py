@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ from gitreceive.wiring import open_parts
 from runtime.apps import Apps
 from runtime.deployer import Deployer
 from runtime.errors import SettingsError
+from runtime.logbook.access import AccessLog
+from runtime.logbook.collector import Collector
 from runtime.logs import AppLogs
 from runtime.parts import Parts
 from runtime.reconcile import Reconciler
@@ -47,12 +49,14 @@ async def serve(settings: Settings, say: Say) -> None:
     with refuse_while_running(settings):
         prepare_store(settings.database)
         scheduler = SchedulerProcess(settings)
-        async with open_parts(settings, wake_scheduler=scheduler.wake) as bare:
+        async with open_parts(settings, wake_scheduler=scheduler.wake) as bare, AsyncExitStack() as side:
             parts, pushes = await _prepare(bare, say)
+            await side.enter_async_context(_running(Collector(parts).run(), "logs"))
+            await side.enter_async_context(_running(AccessLog(parts).run(), "requests"))
             deployer = pushes.deployer
             reconciler = Reconciler(parts, deployer)
             await reconciler.start()
-            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts.fleet), pushes)
+            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts), pushes)
             async with (
                 _running(scheduler.run(), "scheduler"),
                 _running(reconciler.run(), "reconciler"),

@@ -69,6 +69,7 @@ class Apps:
             shutil.rmtree(self.repository(name), ignore_errors=True)
             self._deployer.logs.forget(name)
             RunLogs(self._parts.settings.logs).remove_app(name)
+            self._parts.logbook.forget(name)  # no pause from here to the row's end, in which it could be begun again
             with self._parts.store.write() as tx:
                 tx.apps.remove(name)
                 tx.events.add(who=who, app=name, action="apps:destroy", result="ok", now=self._parts.clock())

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from runtime.errors import SettingsError
-from runtime.model import GIB, app_name
+from runtime.model import GIB, MIB, app_name
 
 FILE_NAME = "lockstep.toml"
 SOCKET_PATH_LIMIT = 107  # bytes of a unix socket's path, unix(7)
@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     settle: float = Field(default=2.0, ge=0)  # seconds that new workers are watched before the deploy ends
     lock_wait: float = Field(default=600, ge=0)  # seconds that a push waits for another deploy of its app
     keep_releases: int = Field(default=10, ge=2)  # releases whose images stay
+    log_budget: int = Field(default=20 * MIB, ge=MIB)  # bytes of the log that is kept of one app
     fault: str | None = None  # "step:before" or "step:after": die there (tests only)
     for_tests: bool = False  # the instance was made for tests, so that `fault` is obeyed
 

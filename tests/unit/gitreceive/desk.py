@@ -16,8 +16,9 @@ from gitreceive.push import Pushes
 from runtime.apps import Apps
 from runtime.deployer import Deployer
 from runtime.errors import LockstepError
+from runtime.logbook.logbook import Logbook
 from runtime.logs import AppLogs
-from runtime.model import Key
+from runtime.model import MIB, Key
 from runtime.parts import Parts
 from runtime.store import Store
 from tests.unit.runtime import samples
@@ -41,6 +42,7 @@ def parts_without_engine(folder: Path, store: Store) -> Parts:
         platform_image="",
         wake_scheduler=lambda: None,
         clock=lambda: samples.NOW,
+        logbook=Logbook(folder / "logs", MIB),
     )
 
 
@@ -83,7 +85,7 @@ class Office:
         deployer = Deployer(self.parts)
         apps = Apps(self.parts, deployer)
         self.pushes = Pushes(self.parts, deployer, apps, cast(Stack, Absent()))
-        self._commands = Commands(Operations(self.parts, deployer, apps, AppLogs(self.parts.fleet), self.pushes))
+        self._commands = Commands(Operations(self.parts, deployer, apps, AppLogs(self.parts), self.pushes))
 
     async def run(
         self, *words: str, who: Key = samples.ADMIN, typed: bytes = b"", terminal: Terminal | None = None
