@@ -8,9 +8,11 @@ goes on exactly where it stopped, as long as the router's files reach.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,6 @@ from runtime.logbook.entry import Entry, LogKind, stamp
 from runtime.model import WEB
 from runtime.parts import Parts, routes_of
 from runtime.routes import ACCESS_LOG
-from runtime.waiting import ticks
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,12 @@ class AccessLog:
         self._parts = parts
         self._folder = parts.settings.router_run
         self._file: IO[bytes] | None = None
-        self._inode = 0
+        self._inode = 0  # of the open file, which keeps it from being another's
+        self._name = ""  # of the open file
         self._failed = False  # the last look at the file, which was said
         self._hosts: dict[str, tuple[str, str]] = {}  # host -> app, and the moment it was made
         self._hosts_at = float("-inf")
-        self._ahead: dict[str, tuple[int, int]] = {}  # app -> inode and offset behind its last line, until we are there
+        self._ahead: dict[str, tuple[str, int]] = {}  # app -> name and offset behind its last line, until we are there
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -95,43 +97,44 @@ class AccessLog:
 
     # ---- the router's files --------------------------------------------------------------------------------
 
-    def _files(self) -> list[tuple[Path, int]]:
-        """Oldest first, with their inodes, which stay when the router gives a full file another name."""
+    def _files(self) -> list[tuple[Path, str]]:
+        """Oldest first, without empty ones, each with our name for it: the router renames them."""
         old = sorted(self._folder.glob(f"{Path(ACCESS_LOG).stem}-*.log"))
-        found = ((path, _inode_of(path)) for path in (*old, self._folder / ACCESS_LOG))
-        return [(path, inode) for path, inode in found if inode is not None]
+        found = ((path, _name_of(path)) for path in (*old, self._folder / ACCESS_LOG))
+        return [(path, name) for path, name in found if name is not None]
 
     def _begin(self) -> bool:
         """Open the file at which an earlier server stopped, a little before that: it wrote app by app."""
         files = self._files()
         if not files:
             return False
-        order = {inode: index for index, (_, inode) in enumerate(files)}
+        order = {name: index for index, (_, name) in enumerate(files)}
         with self._parts.store.read() as tx:
             apps = [app.name for app in tx.apps.all()]
         reached = {app: position for app in apps if (position := _position(self._parts.logbook.of(app).cursors.router))}
         self._ahead = {app: position for app, position in reached.items() if position[0] in order}
-        inode, offset = max(self._ahead.values(), key=lambda it: (order[it[0]], it[1]), default=(files[0][1], 0))
-        self._open(files[order[inode]][0], max(0, offset - CHUNK))
+        name, offset = max(self._ahead.values(), key=lambda it: (order[it[0]], it[1]), default=(files[0][1], 0))
+        self._open(*files[order[name]], max(0, offset - CHUNK))
         return True
 
     def _turn(self) -> bool:
         """Go on with the next file."""
         files = self._files()
-        inodes = [inode for _, inode in files]
-        if self._inode in inodes:
-            following = inodes.index(self._inode) + 1
+        names = [name for _, name in files]
+        if self._name in names:
+            following = names.index(self._name) + 1
         else:
             log.warning("requests are missing: the router wrote more than its files hold before it was read")
             following = 0
-        self._ahead = {app: position for app, position in self._ahead.items() if position[0] != self._inode}
+        self._ahead = {app: position for app, position in self._ahead.items() if position[0] != self._name}
         if following >= len(files):
             return False
-        self._open(files[following][0], 0)
+        self._open(*files[following], 0)
         return True
 
-    def _open(self, path: Path, offset: int) -> None:
+    def _open(self, path: Path, name: str, offset: int) -> None:
         self.close()
+        self._name = name
         self._file = path.open("rb")
         self._inode = os.fstat(self._file.fileno()).st_ino
         if offset:
@@ -159,7 +162,7 @@ class AccessLog:
             request = read_request(line)
             app = None if request is None else self._owner(request)
             if request is not None and app is not None and not self._is_known(app, offset):
-                found[app].append(request.entry(f"{self._inode}:{offset}"))
+                found[app].append(request.entry(f"{self._name}:{offset}"))
         for app, entries in found.items():
             try:
                 self._parts.logbook.append(app, entries)
@@ -170,16 +173,16 @@ class AccessLog:
         """Whether an earlier server took that line over."""
         if app not in self._ahead:
             return False
-        inode, reached = self._ahead[app]
-        if inode == self._inode and offset > reached:
+        name, reached = self._ahead[app]
+        if name == self._name and offset > reached:
             del self._ahead[app]
             return False
         return True
 
     def _owner(self, request: Request) -> str | None:
         """The app of the host, if it was there at that moment."""
-        if request.host not in self._hosts and ticks() - self._hosts_at >= HOSTS_AGE:
-            self._hosts, self._hosts_at = self._look_up(), ticks()
+        if request.host not in self._hosts and time.monotonic() - self._hosts_at >= HOSTS_AGE:
+            self._hosts, self._hosts_at = self._look_up(), time.monotonic()
         app, made = self._hosts.get(request.host, (None, ""))
         return app if request.moment >= made else None
 
@@ -228,6 +231,16 @@ def _inode_of(path: Path) -> int | None:
         return None
 
 
-def _position(text: str | None) -> tuple[int, int] | None:
-    inode, _, offset = (text or "").partition(":")
-    return (int(inode), int(offset)) if inode.isdigit() and offset.isdigit() else None
+def _name_of(path: Path) -> str | None:
+    """A name that follows from the first line, which has a moment; None when there is none yet."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(CHUNK)
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256(first).hexdigest()[:16] if first.endswith(b"\n") else None
+
+
+def _position(text: str | None) -> tuple[str, int] | None:
+    name, _, offset = (text or "").partition(":")
+    return (name, int(offset)) if offset.isdigit() else None

@@ -24,7 +24,7 @@ from runtime.logbook.entry import Entry, decode, encode
 from runtime.model import MIB
 
 PARTS: Final = 32  # files that a budget is divided into
-SMALLEST: Final = 64 * 1024  # bytes of one file
+SMALLEST: Final = 128 * 1024  # bytes of one file: the longest line there is usually fits
 LARGEST: Final = MIB
 CUT: Final = " (the rest of this line is cut off)"
 
@@ -120,10 +120,11 @@ class Book:
 
     def _fitted(self, entry: Entry) -> bytes:
         """The line of an entry, cut when a file could not hold it (control characters take six bytes)."""
-        line = encode(entry)
-        if len(line) <= self._limit // 2:
-            return line
-        return encode(replace(entry, text=entry.text[: self._limit // 16] + CUT))
+        line, text, most = encode(entry), entry.text, self._limit * 3 // 4
+        while len(line) > most:
+            text = text[: len(text) * 2 // 3]
+            line = encode(replace(entry, text=text + CUT))
+        return line
 
     def _write(self, pending: list[tuple[Entry, bytes]]) -> None:
         if not pending:

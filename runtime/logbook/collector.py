@@ -16,7 +16,7 @@ from typing import Any, Final
 from runtime import names
 from runtime.errors import LockstepError, explain
 from runtime.logbook.cursors import ID_LENGTH
-from runtime.logbook.entry import OF_CONTAINERS, LogKind, note
+from runtime.logbook.entry import OF_CONTAINERS, LogKind, note, stamp
 from runtime.logbook.inflow import Tag
 from runtime.logbook.reader import Container, Lanes, Reader
 from runtime.parts import Parts
@@ -158,7 +158,7 @@ class Collector:
         """A note in the logs of all apps that have something running."""
         live = {item.container.tag.app for item in self._readings.values() if not item.task.done()}
         for app in sorted(live):
-            self._parts.logbook.add(app, note(self._parts.clock(), text))
+            self._parts.logbook.add(app, note(stamp(self._parts.clock()), text))
 
 
 def process_of(labels: dict[str, str]) -> str:

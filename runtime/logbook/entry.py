@@ -63,13 +63,14 @@ class Entry:
         return f"{self.moment[:23]}Z {self.kind.value}[{printable(self.process)}]:"
 
 
-def note(now: datetime, text: str, *, kind: LogKind = LogKind.APP, process: str = PLATFORM) -> Entry:
+def note(moment: str, text: str, *, kind: LogKind = LogKind.APP, process: str = PLATFORM) -> Entry:
     """What the platform says about the log itself."""
-    return Entry(stamp(now), kind, process, f"({text})", Stream.NOTE)
+    return Entry(moment, kind, process, f"({text})", Stream.NOTE)
 
 
 def stamp(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
+    """As entries have it."""
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}000Z"
 
 
 def encode(entry: Entry) -> bytes:

@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from runtime.engine.logs import LogLine
@@ -41,10 +40,9 @@ class Tag:
 class Inflow:
     """Takes lines in their order. Of those that are over the measure the newest are kept, the others counted."""
 
-    def __init__(self, book: Book, tag: Tag, clock: Callable[[], datetime], ticks: Callable[[], float]) -> None:
+    def __init__(self, book: Book, tag: Tag, ticks: Callable[[], float]) -> None:
         self._book = book
         self._tag = tag
-        self._clock = clock
         self._ticks = ticks
         self._room = float(book.budget)  # bytes that may be written now
         self._seen = ticks()
@@ -80,8 +78,7 @@ class Inflow:
         self._room -= size
         if dropped:
             text = f"{dropped} lines were dropped: {self._tag.process} wrote more than is kept"
-            said = note(self._clock(), text, kind=self._tag.kind, process=self._tag.process)
-            held.insert(0, said)
+            held.insert(0, note(held[0].moment, text, kind=self._tag.kind, process=self._tag.process))
         self._book.append(held)
 
     def reset(self) -> None:

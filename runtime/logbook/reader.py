@@ -13,7 +13,7 @@ from runtime.engine.client import Engine
 from runtime.engine.logs import NotFramed, log_batches
 from runtime.errors import EngineError, EngineUnreachable, LockstepError, NotFound, StoreError, explain
 from runtime.logbook.cursors import Resume
-from runtime.logbook.entry import LogKind, note
+from runtime.logbook.entry import LogKind, note, stamp
 from runtime.logbook.inflow import Inflow, Tag
 from runtime.parts import Parts
 from runtime.scheduler.jobs import Key
@@ -57,7 +57,7 @@ class Reader:
         """To the container's end; False when its log can not be read, which is noted in the app's."""
         try:
             self._book = self._parts.logbook.of(self._container.tag.app)
-            self._inflow = Inflow(self._book, self._container.tag, self._parts.clock, ticks)
+            self._inflow = Inflow(self._book, self._container.tag, ticks)
             async with nullcontext() if running else self._lanes.ended:
                 await self._persist()
         except NotFramed:
@@ -74,7 +74,7 @@ class Reader:
     def _give_up(self, why: str) -> None:
         text = f"the log of {self._container.tag.process} can not be read: {why}"
         log.warning("%s: %s", self._container.tag.app, text)
-        self._parts.logbook.add(self._container.tag.app, note(self._parts.clock(), text))
+        self._parts.logbook.add(self._container.tag.app, note(stamp(self._parts.clock()), text))
 
     async def _persist(self) -> None:
         refused = 0

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import IO, Final
 
 from runtime.logbook.book import Book, Extent, read_header
-from runtime.logbook.entry import Entry, decode, note
+from runtime.logbook.entry import Entry, decode, note, stamp
 
 CHUNK: Final = 64 * 1024  # bytes that a follower reads at a time
 DAMAGED: Final = "a damaged line of the log is left out"
@@ -103,7 +103,7 @@ class Follower:
             data = data[: data.rfind(b"\n") + 1]
         lines = data.split(b"\n")[:-1]
         self._lines += len(lines)
-        return [decode(line) or note(self._clock(), DAMAGED) for line in lines]
+        return [decode(line) or note(stamp(self._clock()), DAMAGED) for line in lines]
 
     def _open(self, number: int) -> list[Entry]:
         """Go on with another file; a note when lines between were dropped before this reader came to them."""
@@ -115,4 +115,6 @@ class Follower:
         skipped, self._lines = before - self._lines, before
         if skipped <= 0:
             return []
-        return [note(self._clock(), f"{skipped} lines were skipped: they were dropped before they could be sent")]
+        return [
+            note(stamp(self._clock()), f"{skipped} lines were skipped: they were dropped before they could be sent")
+        ]

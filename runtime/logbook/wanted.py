@@ -13,7 +13,7 @@ from runtime.logbook.entry import OWN, PLATFORM, Entry, LogKind, Stream, stamp
 
 ALL: Final = "all"
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-AGO: Final = re.compile(r"([0-9]{1,6})([smhd])")
+AGO: Final = re.compile(r"([0-9]{1,5})([smhd])")
 RELEASE: Final = re.compile(r"v?([1-9][0-9]{0,8})")
 
 
@@ -56,8 +56,7 @@ def kinds_in(words: Iterable[str]) -> frozenset[LogKind]:
 def since_in(text: str, now: datetime) -> str:
     """The moment of "10m", "2h", "3d", or of an ISO 8601 moment (in UTC when it names no zone). Raises UsageError."""
     if (ago := AGO.fullmatch(text)) is not None:
-        seconds = int(ago[1]) * UNITS[ago[2]]
-        return stamp(max(now - timedelta(seconds=seconds), datetime.min.replace(tzinfo=UTC) + timedelta(days=1)))
+        return stamp(now - timedelta(seconds=int(ago[1]) * UNITS[ago[2]]))
     try:
         moment = datetime.fromisoformat(text)
         return stamp(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
