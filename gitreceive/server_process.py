@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ from runtime.alerts.watch import Watch
 from runtime.apps import Apps
 from runtime.deployer import Deployer
 from runtime.errors import SettingsError
+from runtime.logbook.access import AccessLog
+from runtime.logbook.collector import Collector
 from runtime.logs import AppLogs
 from runtime.parts import Parts
 from runtime.reconcile import Reconciler
@@ -52,14 +54,16 @@ async def serve(settings: Settings, say: Say) -> None:
     with refuse_while_running(settings):
         prepare_store(settings.database)
         scheduler = SchedulerProcess(settings)
-        async with open_parts(settings, wake_scheduler=scheduler.wake) as bare:
+        async with open_parts(settings, wake_scheduler=scheduler.wake) as bare, AsyncExitStack() as side:
             parts, pushes = await prepare(bare, say)
+            await side.enter_async_context(_running(Collector(parts).run(), "logs"))
+            await side.enter_async_context(_running(AccessLog(parts).run(), "requests"))
             deployer = pushes.deployer
             reconciler = Reconciler(parts, deployer)
             await reconciler.start()
             runs = Runs(parts)
             await runs.start()
-            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts.fleet), pushes, runs)
+            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts), pushes, runs)
             async with (
                 _running(scheduler.run(), "scheduler"),
                 _running(reconciler.run(), "reconciler"),

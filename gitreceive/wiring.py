@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from runtime.engine.client import Engine
 from runtime.engine.events import Events
 from runtime.engine.fleet import Fleet
+from runtime.logbook.logbook import Logbook
 from runtime.parts import Parts
 from runtime.router import Router
 from runtime.secrets import Vault
@@ -29,6 +30,7 @@ async def open_parts(
             events = Events(engine, settings.instance)
             fleet = Fleet(engine, events, settings.instance)
             following = asyncio.create_task(events.run(), name="engine events")
+            logbook = Logbook(settings.logs, settings.log_budget)
             try:
                 yield Parts(
                     settings=settings,
@@ -38,8 +40,10 @@ async def open_parts(
                     redis=SharedRedis(fleet, settings, vault.derive("redis")),
                     platform_image=platform_image,
                     wake_scheduler=wake_scheduler,
+                    logbook=logbook,
                 )
             finally:
+                logbook.close()
                 following.cancel()
                 with suppress(asyncio.CancelledError):
                     await following

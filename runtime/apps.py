@@ -70,6 +70,7 @@ class Apps:
             self._deployer.logs.forget(name)
             RunLogs(self._parts.settings.logs).remove_app(name)
             RunLogs(self._parts.settings.logs, "runs").remove_app(name)
+            self._parts.logbook.forget(name)  # no pause from here to the row's end, in which it could be begun again
             with self._parts.store.write() as tx:
                 tx.apps.remove(name)
                 tx.events.add(who=who, app=name, action="apps:destroy", result="ok", now=self._parts.clock())

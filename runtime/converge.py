@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 SCALE_DEADLINE: Final = 60.0  # seconds for a process to run as often as it should
 UNCOUNTED: Final = 0.1  # seconds in which a request may have found its target and is not counted by the router yet
+LOG_DEADLINE: Final = 5.0  # seconds for what ended processes wrote to be in the log
 CRASHES: Final = 3  # ends after which it is not waited for any more
 
 
@@ -56,6 +57,9 @@ class Converger:
         others = [service for service in await self._parts.fleet.services(app) if service.release != number]
         done = await self._drain([service for service in others if service.kind == names.WEB])
         await self._parts.fleet.stop(others)
+        if others:
+            unread = await self._parts.logbook.read_out(app, number, LOG_DEADLINE)
+            done += [f"left the log of {process} unread" for process in unread]
         for service in others:
             await self._parts.fleet.remove_service(service)
         return done + [f"removed {service.name}" for service in others]

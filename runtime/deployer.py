@@ -13,6 +13,7 @@ from runtime.deploylog import DeployLogs
 from runtime.ending import tell_failure, tell_success
 from runtime.errors import DeployError, LockstepError, ManifestError, SourceError, explain
 from runtime.locks import AppLocks
+from runtime.logbook.telling import tell_log
 from runtime.model import AppSpec, Deploy, DeployState, Image, Release, Secret
 from runtime.parts import Parts
 from runtime.release import Cutover, Progress, committed, move
@@ -86,8 +87,9 @@ class Deployer:
         deploy = self._begin(app, kind, who, commit)
         with self.logs.open(app, deploy.id) as log:
             story.also(log.write)
+            progress = Progress(deploy, time.monotonic())
+            tell_log(self._parts, story, lambda: progress.deploy)
             try:
-                progress = Progress(deploy, time.monotonic())
                 outcome = await self._cancellable(progress, self._attempt(progress, make, story, wait, once_live))
             except LockstepError as error:
                 tell_failure(story, app, error)

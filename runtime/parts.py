@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from runtime import names
 from runtime.engine.fleet import Fleet
 from runtime.engine.specs import Place
+from runtime.logbook.logbook import Logbook
 from runtime.model import Release
 from runtime.place import place_in, scaled_in
 from runtime.router import Router
@@ -34,6 +35,7 @@ class Parts:
     platform_image: str
     wake_scheduler: Callable[[], None]  # tells the scheduler to look at the store again
     clock: Callable[[], datetime] = now
+    logbook: Logbook = field(default_factory=Logbook)  # of the server; elsewhere nothing is kept
 
 
 def hosts_of(settings: Settings, release: Release) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from runtime import names
 from runtime.converge import Converger
 from runtime.deployer import Deployer
 from runtime.errors import LockstepError, explain
+from runtime.logbook.telling import tell_log
 from runtime.model import Deploy, DeployState
 from runtime.parts import Parts, routes_of
 from runtime.release import Cutover, Progress, committed, move, overtaken
@@ -176,7 +177,9 @@ class Reconciler:
         assert progress.deploy.release is not None
         with self._parts.store.read() as tx:
             release = tx.releases.get(progress.deploy.app, progress.deploy.release)
-        await Cutover(self._parts, progress, release, Story(log.info)).run()
+        story = Story(log.info)
+        tell_log(self._parts, story, lambda: progress.deploy)
+        await Cutover(self._parts, progress, release, story).run()
 
     async def _undo(self, progress: Progress) -> None:
         if progress.deploy.state is not DeployState.UNDOING:

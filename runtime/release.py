@@ -180,6 +180,7 @@ class Cutover:
     async def predeploy(self) -> None:
         """The fatal hooks, each as a container of the new image while the old release serves."""
         for hook in self.release.spec.hooks:
+            self.story.topic = hook.name
             self.story.step(f"Running {hook.name}: {hook.command}")
             for attempt in range(hook.retries + 1):
                 spec = specs.one_off_container(

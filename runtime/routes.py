@@ -13,6 +13,9 @@ from runtime.switchboard import LIVE, Target
 INSIDE: Final = "/run/lockstep"  # where the router's container sees the instance's router folder
 CONFIG: Final = "config.json"  # the config that the router last took, for its next start
 HTTP_PORT: Final = 8080  # inside the container
+ACCESS_LOG: Final = "access.log"  # a line per request, in the router's folder; full ones get other names
+ACCESS_SIZE: Final = 4  # MiB of one such file
+ACCESS_FILES: Final = 4  # full ones that are there beside it, for a server that is away
 DIAL: Final = "X-Lockstep-Dial"  # request header of the probe server: whom to ask
 UNREACHED: Final = "X-Lockstep-Unreached"  # answer header of the probe server: nobody answered there
 RETRY: Final = {"try_duration": "5s", "try_interval": "100ms"}
@@ -91,12 +94,14 @@ def configuration(routes: tuple[Route, ...], others: tuple[Json, ...] = ()) -> J
             "origins": ["localhost"],
             "config": {"persist": False},  # Router keeps it, where a restarted container reads it
         },
+        "logging": {"logs": _logs()},
         "apps": {
             "http": {
                 "servers": {
                     "apps": {
                         "listen": [f":{HTTP_PORT}"],
                         "automatic_https": {"disable": True},
+                        "logs": {},
                         "routes": [
                             *(route(target) for target in routes),
                             *others,
@@ -112,6 +117,33 @@ def configuration(routes: tuple[Route, ...], others: tuple[Json, ...] = ()) -> J
                 }
             }
         },
+    }
+
+
+def _logs() -> Json:
+    """A line per request into a file, which the engine has no part in; the router's own words to standard error.
+
+    Neither shows what a visitor may want to keep: the query, headers with cookies and passwords, the address.
+    """
+    private = ("request>headers", "request>remote_ip", "request>remote_port", "request>tls", "resp_headers", "user_id")
+    encoder = {
+        "format": "filter",
+        "wrap": {"format": "json", "time_format": "rfc3339_nano"},
+        "fields": {
+            "request>uri": {"filter": "regexp", "regexp": "[?#].*", "value": ""},
+            **{field: {"filter": "delete"} for field in private},
+        },
+    }
+    file = {
+        "output": "file",
+        "filename": f"{INSIDE}/{ACCESS_LOG}",
+        "roll_size_mb": ACCESS_SIZE,
+        "roll_keep": ACCESS_FILES,
+        "roll_gzip": False,
+    }
+    return {
+        "default": {"exclude": ["http.log.access"], "encoder": encoder},
+        "access": {"include": ["http.log.access"], "encoder": encoder, "writer": file},
     }
 
 

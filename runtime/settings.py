@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from runtime.errors import SettingsError
-from runtime.model import GIB, app_name
+from runtime.model import GIB, MIB, app_name
 
 FILE_NAME = "lockstep.toml"
 SOCKET_PATH_LIMIT = 107  # bytes of a unix socket's path, unix(7)
@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     cron_wait: float = Field(default=300, ge=0)  # seconds that a deploy waits for cron runs that block it
     alerts_to_host: bool = False  # notify.on_failure may name an address that only this machine reaches
     keep_releases: int = Field(default=10, ge=2)  # releases whose images stay
+    log_budget: int = Field(default=20 * MIB, ge=MIB)  # bytes of the log that is kept of one app
     fault: str | None = None  # "step:before" or "step:after": die there, ":pause": stand still (tests only)
     for_tests: bool = False  # the instance was made for tests, so that `fault` is obeyed
 

@@ -16,6 +16,7 @@ class Story:
     def __init__(self, sink: Callable[[str], None]) -> None:
         self._sinks = [sink]
         self._secrets: tuple[str, ...] = ()
+        self.topic: str | None = None  # the hook whose lines are told now
 
     def hide(self, secrets: tuple[Secret, ...]) -> None:
         """Never write these values, line by line; short ones would blot out ordinary words and are left alone."""

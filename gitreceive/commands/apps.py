@@ -7,7 +7,7 @@ import click
 from gitreceive.access import require, sees
 from gitreceive.commands.base import app_argument, confirm, force_option, json_option, registry
 from gitreceive.commands.desk import Desk
-from runtime.model import Role
+from runtime.model import MIB, Role
 from runtime.parts import hosts_of
 
 
@@ -48,6 +48,7 @@ def info(desk: Desk, app: str) -> None:
     with desk.parts.store.read() as tx:
         row, release = tx.apps.get(app), tx.releases.current(app)
     facts: dict[str, object] = {"app": app, "created": row.created_at, "branch": row.branch, "release": None}
+    facts["logs"] = f"{desk.operations.logs.size(app) / MIB:.1f} of {desk.parts.settings.log_budget / MIB:g} MiB"
     if release is not None:
         facts |= {
             "release": release.label,

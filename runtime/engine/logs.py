@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from runtime.engine.client import Engine
 from runtime.errors import EngineError, NotFound
 
-HEADER = 8  # bytes: stream number, three zeros, length big-endian
-TAIL_DEADLINE = 10.0  # seconds for the last lines of a log, which nothing is to wait for
-LONGEST_LINE = 64 * 1024  # bytes; a longer line is cut into several
+HEADER: Final = 8  # bytes: stream number, three zeros, length big-endian
+TAIL_DEADLINE: Final = 10.0  # seconds for the last lines of a log, which nothing is to wait for
+LONGEST_LINE: Final = 64 * 1024  # bytes; a longer line is cut into several
+
+
+class NotFramed(EngineError):
+    """The container has a terminal: what it writes is for the eyes at that terminal, in one raw stream."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +29,33 @@ class LogLine:
     error: bool
 
 
+async def log_batches(
+    engine: Engine, container: str, *, follow: bool = False, tail: int | None = None, since: str | None = None
+) -> AsyncGenerator[list[LogLine], None]:
+    """Both streams of a container, oldest first, as many lines at a time as came together.
+
+    `since` is in seconds since 1970, with nanoseconds. Leaving it before its end keeps the connection: use
+    `contextlib.aclosing`. Raises NotFramed for a container with a terminal.
+    """
+    params: dict[str, Any] = {"stdout": True, "stderr": True, "timestamps": True, "follow": follow}
+    params |= {"since": since, "tail": "all" if tail is None else tail}
+    splitter = LineSplitter()
+    async with engine.request("GET", f"/containers/{container}/logs", params, streaming=True) as response:
+        async for chunk in response.content.iter_any():
+            if lines := splitter.feed(chunk):
+                yield lines
+        if lines := splitter.end():
+            yield lines
+
+
 async def container_logs(
-    engine: Engine, container: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    engine: Engine, container: str, *, follow: bool = False, tail: int | None = None
 ) -> AsyncIterator[LogLine]:
     """Both streams of a container, oldest first, each line with the engine's timestamp."""
-    params: dict[str, Any] = {"stdout": True, "stderr": True, "timestamps": True, "follow": follow}
-    params["since"] = None if since is None else f"{since.timestamp():.6f}"
-    params["tail"] = "all" if tail is None else tail
-    partial: dict[int, bytearray] = {}
-    async with engine.request("GET", f"/containers/{container}/logs", params, streaming=True) as response:
-        async for stream, chunk in _frames(response.content.iter_any()):
-            pending = partial.setdefault(stream, bytearray())
-            pending += chunk
-            *whole, rest = pending.split(b"\n")
-            partial[stream] = bytearray(rest)
-            for line in whole:
-                yield _line(bytes(line), stream)
-            if len(rest) > LONGEST_LINE:
-                partial[stream] = bytearray()
-                yield _line(bytes(rest), stream)
-        for stream, pending in partial.items():
-            if pending:
-                yield _line(bytes(pending), stream)
+    async with aclosing(log_batches(engine, container, follow=follow, tail=tail)) as batches:
+        async for batch in batches:
+            for line in batch:
+                yield line
 
 
 async def log_tail(engine: Engine, container: str, lines: int = 20) -> tuple[str, ...]:
@@ -62,18 +71,54 @@ async def log_tail(engine: Engine, container: str, lines: int = 20) -> tuple[str
         return (f"(the log can not be read: {error})",)
 
 
-async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    pending = bytearray()
-    async for chunk in chunks:
-        pending += chunk
-        while len(pending) >= HEADER:
-            size = int.from_bytes(pending[4:HEADER], "big")
-            if len(pending) < HEADER + size:
+class LineSplitter:
+    """Makes lines of the engine's frames.
+
+    A frame is a line, or up to 16 KiB of a longer one; each begins with the moment, those of one line with the same.
+    """
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._begun: dict[int, tuple[str, bytearray]] = {}  # stream -> the line that has not ended
+
+    def feed(self, chunk: bytes) -> list[LogLine]:
+        """The lines that end in this chunk."""
+        self._pending += chunk
+        return [line for stream, frame in self._frames() for line in self._lines(stream, frame)]
+
+    def end(self) -> list[LogLine]:
+        """What was written without an end of line."""
+        left = [_line(moment, text, stream) for stream, (moment, text) in self._begun.items() if text]
+        self._begun.clear()
+        return left
+
+    def _frames(self) -> Iterator[tuple[int, bytes]]:
+        position, data = 0, self._pending
+        while len(data) - position >= HEADER:
+            if data[position] > 2 or any(data[position + 1 : position + 4]):
+                raise NotFramed("the container has a terminal: its log is not kept")
+            end = position + HEADER + int.from_bytes(data[position + 4 : position + HEADER], "big")
+            if len(data) < end:
                 break
-            yield pending[0], bytes(pending[HEADER : HEADER + size])
-            del pending[: HEADER + size]
+            yield data[position], bytes(data[position + HEADER : end])
+            position = end
+        del data[:position]
+
+    def _lines(self, stream: int, frame: bytes) -> Iterator[LogLine]:
+        stamp, _, rest = frame.partition(b" ")
+        *whole, rest = rest.split(b"\n")
+        moment, begun = self._begun.pop(stream, (stamp.decode(errors="replace"), bytearray()))
+        for text in whole:
+            begun += text
+            yield _line(moment, begun, stream)
+            moment, begun = stamp.decode(errors="replace"), bytearray()
+        begun += rest
+        if len(begun) > LONGEST_LINE:
+            yield _line(moment, begun, stream)
+            begun = bytearray()
+        if begun:
+            self._begun[stream] = moment, begun
 
 
-def _line(raw: bytes, stream: int) -> LogLine:
-    moment, _, text = raw.partition(b" ")
-    return LogLine(moment.decode(errors="replace"), text.decode(errors="replace").rstrip("\r"), stream == 2)
+def _line(moment: str, text: bytearray, stream: int) -> LogLine:
+    return LogLine(moment, text.decode(errors="replace").rstrip("\r"), stream == 2)

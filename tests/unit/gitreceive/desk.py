@@ -16,8 +16,9 @@ from gitreceive.push import Pushes
 from runtime.apps import Apps
 from runtime.deployer import Deployer
 from runtime.errors import LockstepError
+from runtime.logbook.logbook import Logbook
 from runtime.logs import AppLogs
-from runtime.model import Key
+from runtime.model import MIB, Key
 from runtime.parts import Parts
 from runtime.runs.keeper import Runs
 from runtime.store import Store
@@ -42,6 +43,7 @@ def parts_without_engine(folder: Path, store: Store) -> Parts:
         platform_image="",
         wake_scheduler=lambda: None,
         clock=lambda: samples.NOW,
+        logbook=Logbook(folder / "logs", MIB),
     )
 
 
@@ -85,7 +87,7 @@ class Office:
         deployer = Deployer(self.parts)
         apps = Apps(self.parts, deployer)
         self.pushes = Pushes(self.parts, deployer, apps, cast(Stack, Absent()))
-        logs, runs = AppLogs(self.parts.fleet), Runs(self.parts)
+        logs, runs = AppLogs(self.parts), Runs(self.parts)
         self.operations = Operations(self.parts, deployer, apps, logs, self.pushes, runs)
         self._commands = Commands(self.operations)
 

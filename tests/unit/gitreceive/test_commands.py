@@ -111,6 +111,12 @@ def test_commands_on_one_app_name_it_first(name: str) -> None:
         (("keys:add", "anna"), "no key came: give it as an argument"),
         (("keys:add", "anna", "x", "--role", "god"), "invalid value for '--role'"),
         (("logs", "shop", "-n", "-1"), "invalid value for '-n' / '--lines'"),
+        (
+            ("logs", "shop", "-t", "web"),
+            "there is no kind of line 'web': use app, cron, run, predeploy, build, deploy,",
+        ),
+        (("logs", "shop", "--since", "soon"), "'soon' is no moment: use 10m, 2h, 3d or one like"),
+        (("logs", "shop", "--release", "last"), "'last' is no release: use v3 or 3"),
         (("deploys:log", "shop", "last"), "invalid value for 'NUMBER'"),
         (("releases:info", "shop", "last"), "'last' is not a release: give it as v3 or 3"),
         (("ps:scale", "shop", "web"), "'web' is not PROCESS=N"),

@@ -52,6 +52,19 @@ SHOP_ROUTE = {
     ],
     "terminal": True,
 }
+ENCODER = {
+    "format": "filter",
+    "wrap": {"format": "json", "time_format": "rfc3339_nano"},
+    "fields": {
+        "request>uri": {"filter": "regexp", "regexp": "[?#].*", "value": ""},
+        "request>headers": {"filter": "delete"},
+        "request>remote_ip": {"filter": "delete"},
+        "request>remote_port": {"filter": "delete"},
+        "request>tls": {"filter": "delete"},
+        "resp_headers": {"filter": "delete"},
+        "user_id": {"filter": "delete"},
+    },
+}
 LAST = {"@id": "nobody", "handle": [NOBODY]}
 
 
@@ -66,12 +79,29 @@ def test_whole_configuration() -> None:
             "origins": ["localhost"],
             "config": {"persist": False},
         },
+        "logging": {
+            "logs": {
+                "default": {"exclude": ["http.log.access"], "encoder": ENCODER},
+                "access": {
+                    "include": ["http.log.access"],
+                    "encoder": ENCODER,
+                    "writer": {
+                        "output": "file",
+                        "filename": "/run/lockstep/access.log",
+                        "roll_size_mb": 4,
+                        "roll_keep": 4,
+                        "roll_gzip": False,
+                    },
+                },
+            }
+        },
         "apps": {
             "http": {
                 "servers": {
                     "apps": {
                         "listen": [":8080"],
                         "automatic_https": {"disable": True},
+                        "logs": {},
                         "routes": [SHOP_ROUTE, LAST],
                     },
                     "probe": {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runtime.engine.tasks import Service, Task, moment
-from runtime.logs import AppLine, process_of
+from runtime.logbook.collector import process_of
 from runtime.status import Replica, _replicas
 from tests.unit.runtime.samples import NOW
 
@@ -109,13 +109,7 @@ def test_what_a_task_is(one: Task, running: bool, failed: bool, never_started: b
     ],
 )
 def test_process_of_a_container(labels: dict[str, str], process: str) -> None:
-    assert process_of({"Labels": labels}) == process
-
-
-def test_line_as_it_is_printed() -> None:
-    assert str(AppLine("2026-01-02T03:04:05.678Z", "web.1", "hello", False)) == (
-        "2026-01-02T03:04:05.678Z app[web.1]: hello"
-    )
+    assert process_of(labels) == process
 
 
 @pytest.mark.parametrize(
