@@ -33,6 +33,7 @@ class Push:
     options: tuple[str, ...]
     operator: Key
     atomic: bool = False  # `git push --atomic`: all of the updates or none
+    source: str = ""  # the client's address
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class RefResult:
 class PushDoor(Protocol):
     """What the listener needs to know of apps and deploys."""
 
-    async def admit(self, operator: Key, app: str, *, write: bool) -> str:
+    async def admit(self, operator: Key, app: str, *, write: bool, source: str = "") -> str:
         """The path of the bare repository of `app`, made when `write` and not there yet.
+
+        `source` is the client's address.
 
         Raises LockstepError (NoSuchApp, Refused, UsageError) with the sentence for the client.
         """
@@ -62,6 +65,7 @@ class Streams(Protocol):
     """The three streams of one SSH session without a git command."""
 
     terminal: Terminal | None  # None when the client asked for no terminal
+    source: str  # the client's address
 
     async def read(self, limit: int = 65536) -> bytes:
         """Up to `limit` bytes of standard input; b"" at its end."""
@@ -96,3 +100,6 @@ class KeyRing(Protocol):
 
     def find(self, fingerprint: str) -> Key | None:
         """The key with this SHA256 fingerprint, or None."""
+
+    def used(self, key: Key) -> None:
+        """Remember that somebody has come in with this key just now."""

@@ -87,6 +87,9 @@ class Guest(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self._count(False)
+        operator = self._operator()
+        if operator is not None:
+            self._gate.keyring.used(operator)
 
     def session_requested(self) -> Session | bool:
         operator = self._operator()  # asked again: the key may have been removed since

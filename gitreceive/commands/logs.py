@@ -19,7 +19,10 @@ COLOURS = (36, 33, 32, 35, 34, 31)  # of processes, on a terminal
 @click.option("-p", "--process", help="Only this process, e.g. web or a worker's name.")
 @json_option
 async def logs(desk: Desk, app: str, follow: bool, lines: int, process: str | None) -> None:
-    """Show what the processes of an app write, merged."""
+    """Show what the processes of an app write, merged.
+
+    ssh paas@HOST -- logs shop -f -p web
+    """
     last = await desk.operations.logs.last(app, process, lines)
     for line in last:
         _print(desk, line)

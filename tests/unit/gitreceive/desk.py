@@ -50,6 +50,7 @@ class Streams:
 
     typed: bytes = b""
     terminal: Terminal | None = None
+    source: str = "192.0.2.7"
     out: bytearray = field(default_factory=bytearray)
     err: bytearray = field(default_factory=bytearray)
 
