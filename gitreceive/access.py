@@ -23,7 +23,8 @@ def require(operator: Key, role: Role, app: str | None = None, *, command: str) 
     if app is None and role is Role.ADMIN and operator.role is Role.ADMIN and operator.apps:
         raise Refused(f"the key '{operator.name}' is for {', '.join(operator.apps)} alone and this is for all apps")
     if ORDER.index(operator.role) < ORDER.index(role):
-        raise Refused(f"the key '{operator.name}' has the role {operator.role.value}: this takes a {role.value}")
+        least = f"{'an' if role is Role.ADMIN else 'a'} {role.value}"
+        raise Refused(f"the key '{operator.name}' has the role {operator.role.value}: this takes {least}")
 
 
 def sees(operator: Key, app: str) -> bool:

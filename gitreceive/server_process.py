@@ -45,6 +45,7 @@ async def serve(settings: Settings, say: Say) -> None:
     _prepare_logging(settings)
     stop = _stop_on_signals()
     with refuse_while_running(settings):
+        settings.port_file.unlink(missing_ok=True)
         prepare_store(settings.database)
         scheduler = SchedulerProcess(settings)
         async with open_parts(settings, wake_scheduler=scheduler.wake) as bare:
@@ -56,7 +57,7 @@ async def serve(settings: Settings, say: Say) -> None:
             async with (
                 _running(scheduler.run(), "scheduler"),
                 _running(reconciler.run(), "reconciler"),
-                _running(maintain(settings.repositories), "repositories"),
+                _running(maintain(settings.repositories, parts), "repositories"),
             ):
                 server = await start_server(
                     settings.ssh_host,
@@ -69,6 +70,7 @@ async def serve(settings: Settings, say: Say) -> None:
                     HOOKS,
                     max_push=settings.push_limit,
                 )
+                settings.port_file.write_text(str(server.port))
                 say(f"lockstep: ready, ssh on port {server.port}, apps at {settings.url_of('APP.' + settings.domain)}")
                 await stop.wait()
                 say("lockstep: stopping; apps stay up")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitreceive.access import require, sees
+from gitreceive.access import sees
 from gitreceive.commands.base import app_argument, confirm, force_option, json_option, registry
 from gitreceive.commands.desk import Desk
 from runtime.model import Role
@@ -34,15 +34,13 @@ def apps(desk: Desk) -> None:
     desk.show(rows, nothing="there are no apps yet: push one with git")
 
 
-@registry.command("apps:create", role=Role.DEVELOPER)
+@registry.command("apps:create", role=Role.DEVELOPER, new_app="name")
 @click.argument("name")
 def create(desk: Desk, name: str) -> None:
     """Make an app before its first push, to set its config.
 
     ssh paas@HOST -- apps:create shop
     """
-    require(desk.operator, Role.DEVELOPER, name, command="apps:create")
-    desk.deed.app = name
     desk.operations.apps.create(name)
     desk.say(f"{name} is made: set its config with 'config:set {name} KEY=VALUE', then push to it")
 

@@ -27,6 +27,7 @@ class GatedCommand(click.Command):
     noun: str = ""
     records: bool = True  # leaves an event
     shows: tuple[str, ...] = ()  # parameters whose words may stand in that event
+    new_app: str | None = None  # the parameter that names an app which need not be there yet
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         option = super().get_help_option(ctx)
@@ -37,19 +38,23 @@ class GatedCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         desk = ctx.find_object(Desk)
         assert desk is not None
-        desk.deed = Deed(
-            desk.operator.name, desk.streams.source, str(self.name), ctx.params.get("app"), self._shown(ctx.params)
-        )
+        app = next(iter(self._apps(ctx.params)), None)
+        desk.deed = Deed(desk.operator.name, desk.streams.source, str(self.name), app, self._shown(ctx.params))
         if not self.records:
             return self._admit(ctx, desk)
         return recorded(desk.parts, desk.deed, lambda: self._admit(ctx, desk))
 
     def _admit(self, ctx: click.Context, desk: Desk) -> Any:
-        app = desk.deed.app
-        require(desk.operator, self.role, app, command=str(self.name))
-        if app is not None:
-            _require_app(desk, app)
+        for app in self._apps(ctx.params) or (None,):
+            require(desk.operator, self.role, app, command=str(self.name))
+        if ctx.params.get("app") is not None:
+            _require_app(desk, ctx.params["app"])
         return super().invoke(ctx)
+
+    def _apps(self, given: dict[str, Any]) -> tuple[str, ...]:
+        """The apps that the words name."""
+        named = (given.get("app"), given[self.new_app] if self.new_app is not None else None)
+        return tuple(app for app in named if app is not None)
 
     def _shown(self, given: dict[str, Any]) -> str:
         found = [given[name] for name in self.shows]
@@ -88,10 +93,17 @@ class Registry:
         self._declared: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
 
     def command(
-        self, name: str, *, role: Role, records: bool | None = None, shows: tuple[str, ...] = ()
+        self,
+        name: str,
+        *,
+        role: Role,
+        records: bool | None = None,
+        shows: tuple[str, ...] = (),
+        new_app: str | None = None,
     ) -> Callable[[Function], Function]:
         """Declare a command; its function takes the desk first, and click parameters as decorated.
 
+        The gate looks at the parameter `app`, which has to be there, and at the one that `new_app` names.
         It leaves an event unless it is for viewers too, or `records` is False. The event tells the parameters
         in `shows` and what the function notes on the desk: nothing else, since others may be secret.
         """
@@ -99,7 +111,7 @@ class Registry:
         def declare(function: Function) -> Function:
             noun = function.__module__.rpartition(".")[2]
             records_too = role is not Role.VIEWER if records is None else records
-            gate = {"role": role, "noun": noun, "records": records_too, "shows": shows}
+            gate = {"role": role, "noun": noun, "records": records_too, "shows": shows, "new_app": new_app}
             self._declared.append((name, function, gate))
             return function
 

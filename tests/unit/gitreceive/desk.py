@@ -84,14 +84,14 @@ class Office:
         deployer = Deployer(self.parts)
         apps = Apps(self.parts, deployer)
         self.pushes = Pushes(self.parts, deployer, apps, cast(Stack, Absent()))
-        self._commands = Commands(Operations(self.parts, deployer, apps, AppLogs(self.parts.fleet), self.pushes))
+        self.commands = Commands(Operations(self.parts, deployer, apps, AppLogs(self.parts.fleet), self.pushes))
 
     async def run(
         self, *words: str, who: Key = samples.ADMIN, typed: bytes = b"", terminal: Terminal | None = None
     ) -> Done:
         streams = Streams(typed, terminal)
         try:
-            code = await self._commands.run(who, words, streams)
+            code = await self.commands.run(who, words, streams)
         except LockstepError as error:
             return Done(error.exit_code, streams.out.decode(), f"{streams.err.decode()}{error}")
         return Done(code, streams.out.decode(), streams.err.decode())
