@@ -45,7 +45,10 @@ class Yes:
     def find(self, fingerprint: str) -> Key | None:
         return self._key if fingerprint == self._key.fingerprint else None
 
-    async def admit(self, operator: Key, app: str, *, write: bool) -> str:
+    def used(self, key: Key) -> None:
+        pass
+
+    async def admit(self, operator: Key, app: str, *, write: bool, source: str = "") -> str:
         return str(self._folder / f"{app}.git")
 
     async def push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:

@@ -35,6 +35,7 @@ class Ticket:
 
     app: str
     operator: Key
+    source: str  # the client's address
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     task: asyncio.Task[None] | None = None  # the push, once the hook has asked
 
@@ -92,9 +93,9 @@ class HookSocket:
             await self._server.wait_closed()
             self.path.unlink(missing_ok=True)
 
-    def issue(self, app: str, operator: Key) -> Ticket:
-        """A ticket for one push by `operator` to `app`."""
-        ticket = Ticket(app, operator)
+    def issue(self, app: str, operator: Key, source: str = "") -> Ticket:
+        """A ticket for one push by `operator` to `app`, from the address `source`."""
+        ticket = Ticket(app, operator, source)
         self._tickets[ticket.token] = ticket
         return ticket
 
@@ -158,7 +159,8 @@ def _read_push(request: dict[str, object], ticket: Ticket) -> Push:
     for text in (*options, *(update["ref"] for update in updates)):
         text.encode()  # raises when git's bytes were not UTF-8
     refs = tuple(RefUpdate(update["ref"], update["old"], update["new"]) for update in updates)
-    return Push(ticket.app, refs, tuple(options), ticket.operator, atomic=bool(request["atomic"]))
+    atomic = bool(request["atomic"])
+    return Push(ticket.app, refs, tuple(options), ticket.operator, atomic=atomic, source=ticket.source)
 
 
 def _one_each(push: Push, results: tuple[RefResult, ...]) -> tuple[RefResult, ...]:

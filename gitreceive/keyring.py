@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
 
 import asyncssh
 
-from runtime.errors import LockstepError, UsageError
+from runtime.errors import LockstepError, StoreError, UsageError, explain
 from runtime.model import Key, Role
-from runtime.parts import Parts
-from runtime.store import Store
+from runtime.parts import Parts, now
+from runtime.store import Store, Transaction
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
+USED_STEP: Final = timedelta(minutes=5)  # the last use of a key is known to within this, and costs a write as often
 KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa",
          "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")  # fmt: skip
 
@@ -20,15 +26,28 @@ KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha
 class StoreKeyRing:
     """Implements `gitreceive.model.KeyRing`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime] = now) -> None:
         self._store = store
+        self._clock = clock
 
     def find(self, fingerprint: str) -> Key | None:
         with self._store.read() as tx:
             return tx.keys.find(fingerprint)
 
+    def used(self, key: Key) -> None:
+        moment = self._clock()
+        if key.used_at is not None and key.used_at <= moment < key.used_at + USED_STEP:
+            return
+        try:
+            with self._store.write() as tx:
+                tx.keys.used(key.fingerprint, moment)
+        except StoreError as error:  # nobody is kept out by that
+            log.warning("the last use of the key %s is not noted: %s", key.name, explain(error))
 
-def parse_key(name: str, text: str, role: Role, apps: tuple[str, ...], now: datetime) -> Key:
+
+def parse_key(
+    name: str, text: str, role: Role, apps: tuple[str, ...], now: datetime, commands: tuple[str, ...] = ()
+) -> Key:
     """A key from the text of a .pub file. Raises UsageError."""
     if not NAME.fullmatch(name):
         raise UsageError(f"'{name[:60]}' is not a key's name: use lowercase letters, digits, '.', '_', '@' and '-'")
@@ -47,13 +66,16 @@ def parse_key(name: str, text: str, role: Role, apps: tuple[str, ...], now: date
         fingerprint=public.get_fingerprint(),
         role=role,
         apps=apps,
+        commands=commands,
         added_at=now,
     )
 
 
-def add_key(parts: Parts, name: str, text: str, role: Role, apps: tuple[str, ...], who: str) -> Key:
+def add_key(
+    parts: Parts, name: str, text: str, role: Role, apps: tuple[str, ...] = (), commands: tuple[str, ...] = ()
+) -> Key:
     """Let a key in. Raises LockstepError when the name or the key is there already."""
-    key = parse_key(name, text, role, apps, parts.clock())
+    key = parse_key(name, text, role, apps, parts.clock(), commands)
     with parts.store.write() as tx:
         for app in apps:
             tx.apps.get(app)
@@ -63,18 +85,21 @@ def add_key(parts: Parts, name: str, text: str, role: Role, apps: tuple[str, ...
         if known is not None:
             raise LockstepError(f"this key may come in already, as {known.name}")
         tx.keys.add(key)
-        tx.events.add(who=who, action="keys:add", detail=f"{name} {key.fingerprint}", result="ok", now=parts.clock())
     return key
 
 
-def remove_key(parts: Parts, name: str, who: str) -> None:
+def remove_key(parts: Parts, name: str) -> Key:
     """Shut a key out. Raises LockstepError for an unknown name and for the last admin's key."""
     with parts.store.write() as tx:
         key = tx.keys.named(name)
         if key is None:
             raise LockstepError(f"there is no key named '{name[:60]}': 'keys' lists those there are")
-        admins = [other for other in tx.keys.all() if other.role is Role.ADMIN and not other.apps]
-        if admins == [key]:
+        if whole_admins(tx) == [key]:
             raise LockstepError(f"{name} is the last admin's key: add another admin first")
         tx.keys.remove(name)
-        tx.events.add(who=who, action="keys:remove", detail=f"{name} {key.fingerprint}", result="ok", now=parts.clock())
+    return key
+
+
+def whole_admins(tx: Transaction) -> list[Key]:
+    """The keys that may do everything everywhere, so also let others in."""
+    return [key for key in tx.keys.all() if key.role is Role.ADMIN and not key.apps and not key.commands]

@@ -1,4 +1,7 @@
-"""`lockstep init | serve | stack | doctor | recover | destroy`: the host's commands, wiring only."""
+"""`lockstep init | serve | stack | doctor | recover | destroy`: the host's commands, wiring only.
+
+Other words go to the server through ssh.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,13 @@ from runtime.secrets import make_key
 from runtime.settings import FILE_NAME, load_settings, render_settings
 from runtime.store import Store, prepare_store
 
-home_option = click.option("--home", type=click.Path(path_type=Path), required=True, help="The folder of the instance.")
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="LOCKSTEP_HOME",
+    help="The folder of the instance; LOCKSTEP_HOME sets it too.",
+)
 
 
 def main() -> None:
@@ -36,10 +45,44 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-@click.group(no_args_is_help=True)
+class Host(click.Group):
+    """The host's commands; a word that is none of them begins an operator's command."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return super().get_command(ctx, name) or _operators_command(name)
+
+
+@click.group(cls=Host, no_args_is_help=True)
 @click.version_option(package_name="lockstep-paas")
-def host() -> None:
-    """git push, and web, workers and cron of that commit go live together from one image, or nothing changes."""
+@click.option("--home", type=click.Path(path_type=Path), envvar="LOCKSTEP_HOME", help="The folder of the instance.")
+@click.pass_context
+def host(ctx: click.Context, home: Path | None) -> None:
+    """git push, and web, workers and cron of that commit go live together from one image, or nothing changes.
+
+    Every other word begins an operator's command, run on this host's own server: 'lockstep --home DIR help' lists
+    them.
+    """
+    if home is not None:
+        ctx.default_map = {name: {"home": home} for name in host.commands}
+
+
+def _operators_command(name: str) -> click.Command:
+    """A command that hands its words to the server as they are."""
+
+    def run(words: tuple[str, ...]) -> None:
+        from gitreceive.local import run_here
+
+        home = click.get_current_context().find_root().params["home"]
+        if home is None:
+            raise UsageError(f"which instance is '{name[:60]}' for? Say 'lockstep --home DIR {name[:60]}'")
+        try:
+            run_here(load_settings(home), (name, *words))
+        except PermissionError as error:
+            raise UsageError(f"{error.filename} is another user's: run this as the one who runs the server") from None
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    passed_on = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+    return click.Command(name, callback=run, params=[words], add_help_option=False, context_settings=passed_on)
 
 
 @host.command()
@@ -52,6 +95,7 @@ def host() -> None:
 def init(home: Path, admin_key: Path, **chosen: Any) -> None:
     """Make the folder of an instance, its settings, its keys and its store. Existing ones stay."""
     from gitreceive.keyring import parse_key
+    from gitreceive.local import let_host_in
     from runtime.parts import now
 
     try:
@@ -75,6 +119,7 @@ def init(home: Path, admin_key: Path, **chosen: Any) -> None:
         if tx.keys.find(key.fingerprint) is None:
             name = "admin" if tx.keys.named("admin") is None else f"admin-{key.fingerprint[-6:].lower()}"
             tx.keys.add(key.model_copy(update={"name": name}))
+        let_host_in(settings, tx)
     store.close()
     click.echo(f"{home / FILE_NAME} is ready; start it with: lockstep serve --home {home}")
 

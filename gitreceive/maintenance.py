@@ -1,4 +1,4 @@
-"""Keeping the repositories small: every push leaves one pack, and a killed server leaves a quarantine folder."""
+"""Keeping house: every push leaves one pack, a killed server a quarantine folder, and every deed an event."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import logging
 import os
 import shutil
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
+
+from runtime.errors import StoreError, explain
+from runtime.parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -17,17 +21,31 @@ FIRST: Final = 300.0  # seconds after the start, when whoever waited for the ser
 DEADLINE: Final = 3600.0  # seconds for one repository
 PACKS: Final = 20  # packs that a repository may have before they are made one
 STALE: Final = 24 * 3600.0  # seconds after which a quarantine folder belongs to no push any more
+EVENTS_FOR: Final = timedelta(days=90)
+EVENTS_KEPT: Final = 100_000
 QUARANTINE: Final = "tmp_objdir-incoming-*"
 
 
-async def maintain(repositories: Path) -> None:
+async def maintain(repositories: Path, parts: Parts) -> None:
     """Round after round, one repository at a time at the lowest priority. Cancel to stop."""
     await asyncio.sleep(FIRST)
     while True:
+        forget_old_events(parts)
         for repository in await asyncio.to_thread(lambda: sorted(repositories.glob("*.git"))):
             await asyncio.to_thread(remove_stale_quarantines, repository, time.time())
             await pack(repository)
         await asyncio.sleep(PERIOD)
+
+
+def forget_old_events(parts: Parts) -> None:
+    """Keep the record bounded; a store that refuses is asked again in the next round."""
+    try:
+        with parts.store.write() as tx:
+            gone = tx.events.prune(parts.clock() - EVENTS_FOR, EVENTS_KEPT)
+    except StoreError as error:
+        log.warning("old events are not removed: %s", explain(error))
+    else:
+        log.info("%d old events are removed", gone)
 
 
 def remove_stale_quarantines(repository: Path, now: float) -> list[str]:

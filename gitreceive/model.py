@@ -34,6 +34,7 @@ class Push:
     options: tuple[str, ...]
     operator: Key
     atomic: bool = False  # `git push --atomic`: all of the updates or none
+    source: str = ""  # the client's address
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class RefResult:
 class PushDoor(Protocol):
     """What the listener needs to know of apps and deploys."""
 
-    async def admit(self, operator: Key, app: str, *, write: bool) -> str:
+    async def admit(self, operator: Key, app: str, *, write: bool, source: str = "") -> str:
         """The path of the bare repository of `app`, made when `write` and not there yet.
+
+        `source` is the client's address.
 
         Raises LockstepError (NoSuchApp, Refused, UsageError) with the sentence for the client.
         """
@@ -64,6 +67,7 @@ class Streams(Protocol):
 
     terminal: Terminal | None  # None when the client asked for no terminal
     on_signal: Callable[[str], None] | None  # who gets the client's signals ("INT"); None: they end the session
+    source: str  # the client's address
 
     async def read(self, limit: int = 65536) -> bytes:
         """Up to `limit` bytes of standard input; b"" at its end."""
@@ -120,3 +124,6 @@ class KeyRing(Protocol):
 
     def find(self, fingerprint: str) -> Key | None:
         """The key with this SHA256 fingerprint, or None."""
+
+    def used(self, key: Key) -> None:
+        """Remember that somebody has come in with this key just now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Final
 
 from builder.build import Order, build_commit, plan_commit
 from builder.model import Stack
-from gitreceive.access import require
+from gitreceive.access import FETCH, PUSH, require
 from gitreceive.model import Lines, Push, RefResult, RefUpdate
+from gitreceive.record import Deed, recorded, write_down
 from runtime.apps import Apps
 from runtime.deployer import Deployer, Draft
 from runtime.difference import difference
@@ -28,6 +30,7 @@ DEPLOY_BRANCHES: Final = ("main", "master")
 ABSENT: Final = "0" * 40
 OTHER_REFUSED: Final = "another ref of this atomic push is refused"
 MESSAGE_LIMIT: Final = 200  # characters of -o message=
+REFS_TOLD: Final = 5  # refs of one push that are named in the record
 OPTIONS: Final = ("plan", "no-cache", "nowait", "message=…")
 PLAN: Final = "refs/lockstep/plan"  # what a client is shown in the place of its branch, which stays
 
@@ -64,21 +67,39 @@ class Pushes:
         self._stack = stack
         self.turns = BuildTurns(parts.settings.builds_at_once)
 
-    async def admit(self, operator: Key, app: str, *, write: bool) -> str:
+    async def admit(self, operator: Key, app: str, *, write: bool, source: str = "") -> str:
         """The bare repository of the app; a first push makes both."""
-        require(operator, Role.DEVELOPER if write else Role.VIEWER, app)
+        deed = Deed(operator.name, source, PUSH if write else FETCH, app)
+        try:
+            return await self._admit(operator, app, write, deed)
+        except LockstepError as error:
+            if write:
+                write_down(self._parts, deed, explain(error))
+            raise
+
+    async def _admit(self, operator: Key, app: str, write: bool, deed: Deed) -> str:
+        require(operator, Role.DEVELOPER if write else Role.VIEWER, app, command=deed.action)
         with self._parts.store.read() as tx:
             if not write:
                 tx.apps.get(app)
             known = tx.apps.find(app) is not None
         if not known:
-            self.apps.create(app, operator.name)
+            self.apps.create(app)
+            write_down(self._parts, dataclasses.replace(deed, action="apps:create", detail="by its first push"), "ok")
         repository = self.apps.repository(app)
         if not (repository / "HEAD").exists():
             await _make_repository(repository)
         return str(repository)
 
     async def push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:
+        """Answer each ref, and write down how the push ended."""
+        deed = Deed(push.operator.name, push.source, PUSH, push.app, _told(push))
+        results: tuple[RefResult, ...] = await recorded(
+            self._parts, deed, lambda: self._push(push, out), ending=_ending
+        )
+        return results
+
+    async def _push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:
         """Store what does not deploy, deploy what does; each ref gets its own answer."""
         options = read_options(push.options)
         branch = self._deploy_branch(push)
@@ -207,6 +228,17 @@ class Pushes:
     def _order(self, app: str, commit: str, no_cache: bool) -> Order:
         settings = self._parts.settings
         return Order(settings.instance, app, self.apps.repository(app), commit, no_cache, settings.build_deadline)
+
+
+def _told(push: Push) -> str:
+    """What a push brings, for the record."""
+    refs = [f"{update.ref.removeprefix(HEADS)} {update.new[:7]}" for update in push.updates[:REFS_TOLD]]
+    more = [f"and {len(push.updates) - REFS_TOLD} more refs"] if len(push.updates) > REFS_TOLD else []
+    return ", ".join((*refs, *more, *(f"-o {word}" for word in push.options)))
+
+
+def _ending(results: tuple[RefResult, ...]) -> str:
+    return next((result.error for result in results if result.error is not None), "ok")
 
 
 def _refusal(update: RefUpdate, branch: str | None) -> str | None:

@@ -69,6 +69,9 @@ class GitSetup:
 class GitChannel(Protocol):
     """The SSH session, as a git process needs it."""
 
+    @property
+    def source(self) -> str: ...
+
     def write(self, data: bytes, *, error: bool = False) -> None: ...
     def hold_input(self, full: bool) -> None: ...
     def connect(self, inlet: Inlet, outlets: tuple[Outlet, ...]) -> None: ...
@@ -152,11 +155,11 @@ async def serve(
 ) -> int:
     """Run git for the client and return its exit code. When cancelled, the push is cancelled, then git ended."""
     pushing = request.service == PUSH
-    repository = await door.admit(operator, request.app, write=pushing)
+    repository = await door.admit(operator, request.app, write=pushing, source=channel.source)
     words = argv(request.service, repository, settings(setup))
     if not pushing:
         return await _finish(GitProcess(words, environment(GIT_PROTOCOL=protocol), channel), _nothing, 0.0)
-    ticket = setup.socket.issue(request.app, operator)
+    ticket = setup.socket.issue(request.app, operator, channel.source)
     env = environment(LOCKSTEP_HOOK_SOCKET=str(setup.socket.path), LOCKSTEP_HOOK_TOKEN=ticket.token)
     return await _finish(GitProcess(words, env, channel), lambda: setup.socket.withdraw(ticket), PATIENCE)
 

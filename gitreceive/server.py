@@ -87,6 +87,9 @@ class Guest(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self._count(False)
+        operator = self._operator()
+        if operator is not None:
+            self._gate.keyring.used(operator)
 
     def session_requested(self) -> Session | bool:
         operator = self._operator()  # asked again: the key may have been removed since
@@ -208,13 +211,14 @@ def load_host_key(path: Path) -> asyncssh.SSHKey:
     """The ed25519 key at `path`, made on the first start. Raises SettingsError when it can not be read."""
     try:
         if not path.exists():
-            _make_host_key(path)
+            make_private_key(path)
         return asyncssh.read_private_key(path)
     except (OSError, asyncssh.KeyImportError) as error:
         raise SettingsError(f"the host key {path} can not be used: {error}") from error
 
 
-def _make_host_key(path: Path) -> None:
+def make_private_key(path: Path) -> None:
+    """A new ed25519 key at `path`, whole or not at all, readable by its owner alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -52,6 +52,7 @@ async def serve(settings: Settings, say: Say) -> None:
     prepare_logging(settings)
     stop = _stop_on_signals()
     with refuse_while_running(settings):
+        settings.port_file.unlink(missing_ok=True)
         prepare_store(settings.database)
         scheduler = SchedulerProcess(settings)
         async with open_parts(settings, wake_scheduler=scheduler.wake) as bare, AsyncExitStack() as side:
@@ -69,7 +70,7 @@ async def serve(settings: Settings, say: Say) -> None:
                 _running(reconciler.run(), "reconciler"),
                 _running(send_alerts(parts, deployer.logs), "alert sender"),
                 _running(Watch(parts.store, parts.clock).run(), "watch over cron"),
-                _running(maintain(settings.repositories), "repositories"),
+                _running(maintain(settings.repositories, parts), "repositories"),
                 _running(runs.run(), "one-off runs"),
             ):
                 server = await start_server(
@@ -84,6 +85,7 @@ async def serve(settings: Settings, say: Say) -> None:
                     max_push=settings.push_limit,
                     shells=Shells(operations),
                 )
+                settings.port_file.write_text(str(server.port))
                 say(f"lockstep: ready, ssh on port {server.port}, apps at {settings.url_of('APP.' + settings.domain)}")
                 await stop.wait()
                 say("lockstep: stopping; apps stay up")

@@ -19,6 +19,7 @@ from gitreceive.streams import ChannelStreams
 from gitreceive.tasks import cancel_once
 from runtime.errors import LockstepError, explain
 from runtime.model import Key
+from runtime.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
         for outlet in self._outlets:
             outlet.hold(full)
 
+    @property
+    def source(self) -> str:
+        """The client's address."""
+        return self._streams.source
+
     def write(self, data: bytes, *, error: bool = False) -> None:
         """Send to the client."""
         self._streams.write(data, error=error)
@@ -224,4 +230,5 @@ class Session(asyncssh.SSHServerSession[bytes]):
         return asked.decode() if asked in GIT_PROTOCOLS else ""
 
     def _complain(self, sentence: str) -> None:
-        self._streams.write(f"lockstep: {sentence}\n".encode(), error=True)
+        lines = "\n".join(map(printable, sentence.splitlines()))
+        self._streams.write(f"lockstep: {lines}\n".encode(errors="replace"), error=True)

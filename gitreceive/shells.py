@@ -7,6 +7,7 @@ from typing import Final
 from gitreceive.access import require, sees
 from gitreceive.commands.desk import Operations
 from gitreceive.model import Knock, Streams
+from gitreceive.record import Deed, recorded
 from gitreceive.terminal import bridge, raw, tty_of
 from runtime.errors import UsageError
 from runtime.model import Key, Role
@@ -16,7 +17,8 @@ from runtime.runs.words import line_of
 
 COMMAND_USERS: Final = ("paas", "git")  # always lead to the commands, whatever apps are called
 WORKER_SIGN: Final = "--"  # APP--WORKER; no app's name has two hyphens in a row
-SFTP: Final = "sftp"
+SFTP: Final = "sftp"  # also what a key limited to commands calls it, and scp
+ENTER: Final = "enter"  # the command that a shell by user name stands for
 
 
 class Shells:
@@ -29,16 +31,28 @@ class Shells:
         app, sign, process = knock.user.partition(WORKER_SIGN)
         if knock.user in COMMAND_USERS or not self._is_app(operator, app):
             return None
-        require(operator, Role.DEVELOPER, app)
-        if knock.subsystem == SFTP:
-            async with files_of(self._operations.runs, app, operator.name) as console:
-                return await bridge(console, streams)
-        if knock.subsystem is not None:
-            raise UsageError(f"'{knock.subsystem[:40]}' is not offered: {app}@ has a shell, sftp and scp")
-        if sign and not process:
-            raise UsageError(f"name a process behind the hyphens, as in {app}--mailer@HOST")
-        command = line_of(knock.line) if knock.line else None
-        visit = Visit(app, operator.name, process or None, command, tty_of(streams))
+        action = SFTP if knock.subsystem == SFTP else ENTER
+        deed = Deed(operator.name, streams.source, action, app, process)
+
+        async def opened() -> int:
+            require(operator, Role.DEVELOPER, app, command=action)
+            if action == SFTP:
+                return await self._files(operator, app, streams)
+            if knock.subsystem is not None:
+                raise UsageError(f"'{knock.subsystem[:40]}' is not offered: {app}@ has a shell, sftp and scp")
+            if sign and not process:
+                raise UsageError(f"name a process behind the hyphens, as in {app}--mailer@HOST")
+            command = line_of(knock.line) if knock.line else None
+            return await self._shell(Visit(app, operator.name, process or None, command, tty_of(streams)), streams)
+
+        code: int = await recorded(self._operations.parts, deed, opened)
+        return code
+
+    async def _files(self, operator: Key, app: str, streams: Streams) -> int:
+        async with files_of(self._operations.runs, app, operator.name) as console:
+            return await bridge(console, streams)
+
+    async def _shell(self, visit: Visit, streams: Streams) -> int:
         with raw(streams):
             async with visiting(self._operations.parts, visit) as console:
                 return await bridge(console, streams)

@@ -22,6 +22,8 @@ class ChannelStreams:
     """
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+        peer = channel.get_extra_info("peername")
+        self.source = str(peer[0]) if peer else ""
         self.terminal: Terminal | None = None
         self.on_signal: Callable[[str], None] | None = None
         self._channel = channel

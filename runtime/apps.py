@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from runtime.story import Story
 
 VALUE_LIMIT = 64 * 1024  # bytes of one config value
 CONFIG_LIMIT = 512  # values of one app
+CONFIG_SIZE = 1024 * 1024  # bytes of all names and values of one app; the kernel starts no process with much more
+NAMES_TOLD = 8  # names of values that a release's description holds
 
 
 def check_app_name(name: str) -> str:
@@ -38,17 +41,15 @@ class Apps:
     def repository(self, app: str) -> Path:
         return self._parts.settings.repositories / f"{app}.git"
 
-    def create(self, name: str, who: str) -> App:
+    def create(self, name: str) -> App:
         """Raises UsageError for a bad name, LockstepError when there is such an app."""
         check_app_name(name)
         with self._parts.store.write() as tx:
             if tx.apps.find(name) is not None:
                 raise LockstepError(f"there is an app '{name}' already: choose another name")
-            app = tx.apps.create(name, self._parts.clock())
-            tx.events.add(who=who, app=name, action="apps:create", result="ok", now=self._parts.clock())
-        return app
+            return tx.apps.create(name, self._parts.clock())
 
-    async def destroy(self, name: str, who: str) -> None:
+    async def destroy(self, name: str) -> None:
         """Remove everything the app has: processes, route, network, volumes, images, keys in Redis, repository.
 
         The row goes last, so that an interrupted destroy can be run again.
@@ -73,13 +74,14 @@ class Apps:
             self._parts.logbook.forget(name)  # no pause from here to the row's end, in which it could be begun again
             with self._parts.store.write() as tx:
                 tx.apps.remove(name)
-                tx.events.add(who=who, app=name, action="apps:destroy", result="ok", now=self._parts.clock())
 
-    async def set_config(self, app: str, values: dict[str, str], who: str, story: Story) -> Outcome | None:
+    async def set_config(
+        self, app: str, values: dict[str, str], who: str, story: Story, *, verb: str = "config:set"
+    ) -> Outcome | None:
         """Set values; a live app gets a new release from them, in one deploy for all. None: nothing is live yet."""
         for name, value in values.items():
             _check_value(name, value)
-        return await self._change_config(app, values, (), who, story)
+        return await self._change_config(app, values, (), who, story, told(verb, values))
 
     async def unset_config(self, app: str, unset: tuple[str, ...], who: str, story: Story) -> Outcome | None:
         """Raises LockstepError, naming it, when a value is not set."""
@@ -87,9 +89,9 @@ class Apps:
             missing = [name for name in unset if name not in tx.apps.config(app)]
         if missing:
             raise LockstepError(f"{missing[0]} is not set on {app}: 'config {app}' lists what is")
-        return await self._change_config(app, {}, unset, who, story)
+        return await self._change_config(app, {}, unset, who, story, told("config:unset", unset))
 
-    async def scale(self, app: str, wanted: dict[str, int], who: str) -> None:
+    async def scale(self, app: str, wanted: dict[str, int]) -> None:
         """Set replicas of processes, now and for later releases, and see them so. No release is made of it.
 
         Raises UsageError for a process that the live release does not have.
@@ -104,28 +106,26 @@ class Apps:
             with self._parts.store.write() as tx:
                 for process, replicas in wanted.items():
                     tx.apps.set_scale(app, process, replicas)
-                detail = " ".join(f"{process}={replicas}" for process, replicas in wanted.items())
-                now = self._parts.clock()
-                tx.events.add(who=who, app=app, action="ps:scale", detail=detail, result="ok", now=now)
             await Converger(self._parts).converge(app)
 
     async def _change_config(
-        self, app: str, values: dict[str, str], unset: tuple[str, ...], who: str, story: Story
+        self,
+        app: str,
+        values: dict[str, str],
+        unset: tuple[str, ...],
+        who: str,
+        story: Story,
+        description: str,
     ) -> Outcome | None:
-        description = f"config:{'unset' if unset else 'set'} {' '.join(unset or sorted(values))}"
-
         def changed(before: dict[str, str]) -> dict[str, str]:
             after = {name: value for name, value in {**before, **values}.items() if name not in unset}
-            if len(after) > CONFIG_LIMIT:
-                raise LockstepError(f"{app} would have {len(after)} config values and {CONFIG_LIMIT} are allowed")
+            _check_config(app, after)
             return after
 
         with self._parts.store.write() as tx:
             before, current = tx.apps.config(app), tx.releases.current(app) if tx.apps.get(app) else None
-            now = self._parts.clock()
-            tx.events.add(who=who, app=app, action=description, result="ok", now=now)
             if current is None:
-                tx.apps.replace_config(app, changed(before), who, now)
+                tx.apps.replace_config(app, changed(before), who, self._parts.clock(), description)
         if current is None or changed(before) == before:
             return None
 
@@ -182,10 +182,29 @@ def _check_scalable(app: str, release: Release | None, process: str) -> None:
         )
 
 
+def told(verb: str, names: Iterable[str]) -> str:
+    """ "config:set A B and 3 more"."""
+    found = sorted(names)
+    more = (f"and {len(found) - NAMES_TOLD} more",) if len(found) > NAMES_TOLD else ()
+    return " ".join((verb, *found[:NAMES_TOLD], *more))
+
+
 def _check_value(name: str, value: str) -> None:
     try:
         env_name(name)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if "\0" in value or len(value.encode()) > VALUE_LIMIT:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise UsageError(f"the value of {name} is not text in UTF-8: encode it, for example with base64") from None
+    if "\0" in value or size > VALUE_LIMIT:
         raise UsageError(f"the value of {name} is not possible: use at most {VALUE_LIMIT} bytes without a NUL")
+
+
+def _check_config(app: str, values: dict[str, str]) -> None:
+    if len(values) > CONFIG_LIMIT:
+        raise LockstepError(f"{app} would have {len(values)} config values and {CONFIG_LIMIT} are allowed")
+    size = sum(len(name) + len(value.encode()) for name, value in values.items())
+    if size > CONFIG_SIZE:
+        raise LockstepError(f"the config of {app} would have {size} bytes and {CONFIG_SIZE} are allowed")

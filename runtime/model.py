@@ -413,4 +413,6 @@ class Key(Value):
     fingerprint: str  # SHA256:…
     role: Role = Role.ADMIN
     apps: tuple[str, ...] = ()  # empty: all apps
+    commands: tuple[str, ...] = ()  # empty: all that the role allows
     added_at: datetime
+    used_at: datetime | None = None  # to within a few minutes

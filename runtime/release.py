@@ -98,7 +98,9 @@ def _make_current(tx: Transaction, deploy: Deploy, number: int | None, now: date
     """The commit: the app's row, and with it the config values that belong to the release."""
     tx.apps.set_current(deploy.app, number)
     if number is not None:
-        tx.apps.replace_config(deploy.app, tx.releases.get(deploy.app, number).config, deploy.who, now)
+        release = tx.releases.get(deploy.app, number)
+        what = release.description if number == deploy.release else f"{deploy.kind} undone, back to {release.label}"
+        tx.apps.replace_config(deploy.app, release.config, deploy.who, now, what)
 
 
 def _moved(parts: Parts, progress: Progress, state: DeployState, changes: dict[str, object]) -> Deploy:

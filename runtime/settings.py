@@ -88,6 +88,21 @@ class Settings(BaseSettings):
         return self.home / "ssh_host_ed25519_key"
 
     @property
+    def client_key(self) -> Path:
+        """The key with which this host runs operators' commands on its own server."""
+        return self.home / "client_ed25519_key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The server's key, as its own host's ssh compares it."""
+        return self.run / "known_hosts"
+
+    @property
+    def port_file(self) -> Path:
+        """Holds the port for git and ssh that the running server got."""
+        return self.run / "ssh_port"
+
+    @property
     def logs(self) -> Path:
         return self.home / "logs"
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from gitreceive.commands import alerts, apps, config, cron, deploys, enter, keys, logs, manual, ps, releases, run
+from gitreceive.commands import (
+    alerts,
+    apps,
+    config,
+    cron,
+    deploys,
+    enter,
+    events,
+    keys,
+    logs,
+    manual,
+    ps,
+    releases,
+    run,
+)
 from gitreceive.commands.base import registry, run_tree
 from gitreceive.commands.desk import Desk, Operations
 from gitreceive.model import Streams
 from runtime.model import Key
 
-NOUNS = (apps, ps, run, enter, logs, config, releases, deploys, cron, alerts, keys, manual)
+NOUNS = (apps, ps, run, enter, logs, config, releases, deploys, cron, alerts, events, keys, manual)
 
 
 class Commands:

@@ -22,6 +22,8 @@ def alerts(desk: Desk, app: str | None, limit: int) -> None:
 
     Without APP of all apps, and of the platform. The address that is told is the manifest's notify.on_failure; with
     -o json every try to tell it is listed.
+
+    ssh paas@HOST -- alerts shop
     """
     with desk.parts.store.read() as tx:
         found = tx.alerts.of(

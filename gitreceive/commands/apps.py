@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitreceive.access import require, sees
+from gitreceive.access import sees
 from gitreceive.commands.base import app_argument, confirm, force_option, json_option, registry
 from gitreceive.commands.desk import Desk
 from runtime.model import MIB, Role
@@ -14,7 +14,10 @@ from runtime.parts import hosts_of
 @registry.command("apps", role=Role.VIEWER)
 @json_option
 def apps(desk: Desk) -> None:
-    """List the apps that your key may see."""
+    """List the apps that your key may see.
+
+    ssh paas@HOST -- apps -o json
+    """
     with desk.parts.store.read() as tx:
         found = [app for app in tx.apps.all() if sees(desk.operator, app.name)]
     settings = desk.parts.settings
@@ -31,12 +34,14 @@ def apps(desk: Desk) -> None:
     desk.show(rows, nothing="there are no apps yet: push one with git")
 
 
-@registry.command("apps:create", role=Role.DEVELOPER)
+@registry.command("apps:create", role=Role.DEVELOPER, new_app="name")
 @click.argument("name")
 def create(desk: Desk, name: str) -> None:
-    """Make an app before its first push, to set its config."""
-    require(desk.operator, Role.DEVELOPER, name)
-    desk.operations.apps.create(name, desk.operator.name)
+    """Make an app before its first push, to set its config.
+
+    ssh paas@HOST -- apps:create shop
+    """
+    desk.operations.apps.create(name)
     desk.say(f"{name} is made: set its config with 'config:set {name} KEY=VALUE', then push to it")
 
 
@@ -44,7 +49,10 @@ def create(desk: Desk, name: str) -> None:
 @app_argument
 @json_option
 def info(desk: Desk, app: str) -> None:
-    """Show an app: its release, where it answers, its processes."""
+    """Show an app: its release, where it answers, its processes.
+
+    ssh paas@HOST -- apps:info shop
+    """
     with desk.parts.store.read() as tx:
         row, release = tx.apps.get(app), tx.releases.current(app)
     facts: dict[str, object] = {"app": app, "created": row.created_at, "branch": row.branch, "release": None}
@@ -68,7 +76,10 @@ def info(desk: Desk, app: str) -> None:
 @app_argument
 @force_option
 async def destroy(desk: Desk, app: str, force: bool) -> None:
-    """Remove an app with all that it has: processes, volumes, images, config, repository."""
+    """Remove an app with all that it has: processes, volumes, images, config, repository.
+
+    ssh -t paas@HOST -- apps:destroy shop
+    """
     await confirm(desk, app, force)
-    await desk.operations.apps.destroy(app, desk.operator.name)
+    await desk.operations.apps.destroy(app)
     desk.say(f"{app} is gone, with its volumes, images, config and repository")

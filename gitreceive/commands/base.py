@@ -11,6 +11,7 @@ import click
 
 from gitreceive.access import require, sees
 from gitreceive.commands.desk import Desk
+from gitreceive.record import Deed, recorded
 from runtime.errors import NoSuchApp, UsageError
 from runtime.model import Role
 
@@ -20,10 +21,13 @@ HELP_WIDTH = 100
 
 
 class GatedCommand(click.Command):
-    """A command that asks `access.require` before it runs; `role` is the least that may run it."""
+    """A command that asks `access.require` before it runs, and whose end is written down as an event."""
 
-    role: Role = Role.ADMIN
+    role: Role = Role.ADMIN  # the least that may run it
     noun: str = ""
+    records: bool = True  # leaves an event
+    shows: tuple[str, ...] = ()  # parameters whose words may stand in that event
+    new_app: str | None = None  # the parameter that names an app which need not be there yet
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         option = super().get_help_option(ctx)
@@ -34,11 +38,28 @@ class GatedCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         desk = ctx.find_object(Desk)
         assert desk is not None
-        app = ctx.params.get("app")
-        require(desk.operator, self.role, app)
-        if app is not None:
-            _require_app(desk, app)
+        app = next(iter(self._apps(ctx.params)), None)
+        desk.deed = Deed(desk.operator.name, desk.streams.source, str(self.name), app, self._shown(ctx.params))
+        if not self.records:
+            return self._admit(ctx, desk)
+        return recorded(desk.parts, desk.deed, lambda: self._admit(ctx, desk))
+
+    def _admit(self, ctx: click.Context, desk: Desk) -> Any:
+        for app in self._apps(ctx.params) or (None,):
+            require(desk.operator, self.role, app, command=str(self.name))
+        if ctx.params.get("app") is not None:
+            _require_app(desk, ctx.params["app"])
         return super().invoke(ctx)
+
+    def _apps(self, given: dict[str, Any]) -> tuple[str, ...]:
+        """The apps that the words name."""
+        named = (given.get("app"), given[self.new_app] if self.new_app is not None else None)
+        return tuple(app for app in named if app is not None)
+
+    def _shown(self, given: dict[str, Any]) -> str:
+        found = [given[name] for name in self.shows]
+        words = [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in found]
+        return " ".join(str(word) for word in words if word not in (None, "", False))
 
 
 class Tree(click.Group):
@@ -53,35 +74,54 @@ class Tree(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.commands, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "'help' lists those there are"
-            raise UsageError(f"there is no command '{args[0][:60]}': {hint}")
+        if args and not args[0].startswith("-"):
+            self.require_command(args[0])
         return super().resolve_command(ctx, args)
+
+    def require_command(self, name: str) -> None:
+        """Raises UsageError, naming the nearest, when there is no such command."""
+        if name not in self.commands:
+            near = difflib.get_close_matches(name, self.commands, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "'help' lists those there are"
+            raise UsageError(f"there is no command '{name[:60]}': {hint}")
 
 
 class Registry:
     """Commands as they are declared in the files of nouns; `tree()` makes them into a tree for one session."""
 
     def __init__(self) -> None:
-        self._declared: list[tuple[str, Role, str, type[GatedCommand], Callable[..., Any]]] = []
+        self._declared: list[tuple[str, type[GatedCommand], Callable[..., Any], dict[str, Any]]] = []
 
     def command(
-        self, name: str, *, role: Role, kind: type[GatedCommand] = GatedCommand
+        self,
+        name: str,
+        *,
+        role: Role,
+        records: bool | None = None,
+        shows: tuple[str, ...] = (),
+        new_app: str | None = None,
+        kind: type[GatedCommand] = GatedCommand,
     ) -> Callable[[Function], Function]:
-        """Declare a command; its function takes the desk first, and click parameters as decorated."""
+        """Declare a command; its function takes the desk first, and click parameters as decorated.
+
+        The gate looks at the parameter `app`, which has to be there, and at the one that `new_app` names.
+        It leaves an event unless it is for viewers too, or `records` is False. The event tells the parameters
+        in `shows` and what the function notes on the desk: nothing else, since others may be secret.
+        """
 
         def declare(function: Function) -> Function:
             noun = function.__module__.rpartition(".")[2]
-            self._declared.append((name, role, noun, kind, function))
+            records_too = role is not Role.VIEWER if records is None else records
+            gate = {"role": role, "noun": noun, "records": records_too, "shows": shows, "new_app": new_app}
+            self._declared.append((name, kind, function, gate))
             return function
 
         return declare
 
     def tree(self) -> Tree:
         tree = Tree(name="lockstep", no_args_is_help=False, context_settings={"max_content_width": HELP_WIDTH})
-        for name, role, noun, kind, function in self._declared:
-            tree.add_command(_make(name, role, noun, kind, function))
+        for name, kind, function, gate in self._declared:
+            tree.add_command(_make(name, kind, function, gate))
         return tree
 
 
@@ -130,10 +170,11 @@ async def confirm(desk: Desk, name: str, force: bool) -> None:
         raise UsageError(f"the name typed is not {name}: nothing was removed")
 
 
-def _make(name: str, role: Role, noun: str, kind: type[GatedCommand], function: Callable[..., Any]) -> GatedCommand:
+def _make(name: str, kind: type[GatedCommand], function: Callable[..., Any], gate: dict[str, Any]) -> GatedCommand:
     parameters = list(reversed(getattr(function, "__click_params__", [])))
     command = kind(name=name, callback=click.pass_obj(function), params=parameters, help=inspect.getdoc(function))
-    command.role, command.noun = role, noun
+    for attribute, value in gate.items():
+        setattr(command, attribute, value)
     return command
 
 
@@ -147,8 +188,9 @@ def _print_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 def _require_app(desk: Desk, app: str) -> None:
     with desk.parts.store.read() as tx:
+        if tx.apps.find(app) is not None:
+            return
         names = [known.name for known in tx.apps.all() if sees(desk.operator, known.name)]
-    if app not in names:
-        near = difflib.get_close_matches(app, names, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "'apps' lists those there are"
-        raise NoSuchApp(f"there is no app '{app[:60]}': {hint}")
+    near = difflib.get_close_matches(app, names, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "'apps' lists those there are"
+    raise NoSuchApp(f"there is no app '{app[:60]}': {hint}")

@@ -26,7 +26,10 @@ follow_option = click.option("-f", "--follow", is_flag=True, help="Go on with ne
 @app_argument
 @json_option
 def cron(desk: Desk, app: str) -> None:
-    """List the cron jobs of the live release: last result, next time, state."""
+    """List the cron jobs of the live release: last result, next time, state.
+
+    ssh paas@HOST -- cron shop
+    """
     rows = [
         {
             "job": job.name,
@@ -43,12 +46,15 @@ def cron(desk: Desk, app: str) -> None:
     desk.show(rows, nothing=f"the live release of {app} has no cron jobs")
 
 
-@registry.command("cron:run", role=Role.DEVELOPER)
+@registry.command("cron:run", role=Role.DEVELOPER, shows=("job",))
 @app_argument
 @click.argument("job")
 @follow_option
 async def run(desk: Desk, app: str, job: str, follow: bool) -> int:
-    """Run a job now. With -f print what it writes, and end with its exit code."""
+    """Run a job now. With -f print what it writes, and end with its exit code.
+
+    ssh paas@HOST -- cron:run shop nightly -f
+    """
     started = await _operations(desk).run_now(app, job, desk.operator.name)
     if not follow:
         desk.say(f"run {started.id} of {job} is due: 'cron:logs {app} {started.id} -f' follows it")
@@ -63,7 +69,10 @@ async def run(desk: Desk, app: str, job: str, follow: bool) -> int:
 @click.option("-n", "--number", "limit", type=click.IntRange(1, 1000), default=30, show_default=True)
 @json_option
 def history(desk: Desk, app: str, job: str | None, limit: int) -> None:
-    """List runs, newest first, skipped ones too: what started them, how they ended."""
+    """List runs, newest first, skipped ones too: what started them, how they ended.
+
+    ssh paas@HOST -- cron:history shop nightly -n 10
+    """
     rows = [_row(run) for run in _operations(desk).history(app, job, limit=limit)]
     desk.show(rows, nothing=f"no cron job of {app} was due yet")
 
@@ -73,7 +82,10 @@ def history(desk: Desk, app: str, job: str | None, limit: int) -> None:
 @run_argument
 @follow_option
 async def logs(desk: Desk, app: str, number: int, follow: bool) -> int:
-    """Print what a run wrote, both streams. With -f end with its exit code."""
+    """Print what a run wrote, both streams. With -f end with its exit code.
+
+    ssh paas@HOST -- cron:logs shop 42 -f
+    """
     if follow:
         return await _follow(desk, app, number)
     async for line in _operations(desk).log(app, number):
@@ -81,33 +93,42 @@ async def logs(desk: Desk, app: str, number: int, follow: bool) -> int:
     return 0
 
 
-@registry.command("cron:cancel", role=Role.DEVELOPER)
+@registry.command("cron:cancel", role=Role.DEVELOPER, shows=("number",))
 @app_argument
 @click.argument("number", type=int, required=False, metavar="[RUN]")
 @click.option("--all", "all_runs", is_flag=True, help="All runs of the app that are under way.")
 async def cancel(desk: Desk, app: str, number: int | None, all_runs: bool) -> None:
-    """Stop a run, or all of them: SIGTERM, the job's grace, SIGKILL."""
+    """Stop a run, or all of them: SIGTERM, the job's grace, SIGKILL.
+
+    ssh paas@HOST -- cron:cancel shop 42
+    """
     if (number is None) == (not all_runs):
         raise UsageError("name one RUN, or say --all: 'cron:history' shows the runs")
     for ended in await _operations(desk).cancel(app, desk.operator.name, number=number):
         desk.say(f"run {ended.id} of {ended.job}: {_result(ended)}")
 
 
-@registry.command("cron:suspend", role=Role.DEVELOPER)
+@registry.command("cron:suspend", role=Role.DEVELOPER, shows=("job",))
 @app_argument
 @job_argument
 def suspend(desk: Desk, app: str, job: str | None) -> None:
-    """Let a job's schedule start no runs, or all jobs'; each slot passed over is in the history."""
+    """Let a job's schedule start no runs, or all jobs'; each slot passed over is in the history.
+
+    ssh paas@HOST -- cron:suspend shop nightly
+    """
     found = _operations(desk).suspend(app, job, desk.operator.name)
     desk.say(f"suspended: {', '.join(found)}")
 
 
-@registry.command("cron:resume", role=Role.DEVELOPER)
+@registry.command("cron:resume", role=Role.DEVELOPER, shows=("job",))
 @app_argument
 @job_argument
 def resume(desk: Desk, app: str, job: str | None) -> None:
-    """Let the schedule start runs again."""
-    found = _operations(desk).resume(app, job, desk.operator.name)
+    """Let the schedule start runs again.
+
+    ssh paas@HOST -- cron:resume shop nightly
+    """
+    found = _operations(desk).resume(app, job)
     desk.say(f"resumed: {', '.join(found)}")
 
 

@@ -9,14 +9,17 @@ import click
 from gitreceive.commands.base import app_argument, json_option, registry
 from gitreceive.commands.desk import Desk
 from runtime.errors import LockstepError
-from runtime.model import DeployState, Role
+from runtime.model import Deploy, DeployState, Role
 
 
 @registry.command("deploys", role=Role.VIEWER)
 @app_argument
 @json_option
 def deploys(desk: Desk, app: str) -> None:
-    """List pushes, config changes and rollbacks, newest first: how they ended, how long they took."""
+    """List pushes, config changes and rollbacks, newest first: how they ended, how long they took.
+
+    ssh paas@HOST -- deploys shop
+    """
     with desk.parts.store.read() as tx:
         found = tx.deploys.of(app)
     rows = [
@@ -43,11 +46,11 @@ def deploys(desk: Desk, app: str) -> None:
 @click.argument("number", type=int)
 @json_option
 def info(desk: Desk, app: str, number: int) -> None:
-    """Show one deploy: its end, its cause, and what each phase took."""
-    with desk.parts.store.read() as tx:
-        deploy = tx.deploys.get(number)
-    if deploy.app != app:
-        raise LockstepError(f"{app} has no deploy {number}: 'deploys {app}' lists its deploys")
+    """Show one deploy: its end, its cause, and what each phase took.
+
+    ssh paas@HOST -- deploys:info shop 7
+    """
+    deploy = _deploy(desk, app, number)
     facts: dict[str, object] = {
         "deploy": deploy.id,
         "kind": deploy.kind,
@@ -74,11 +77,13 @@ def info(desk: Desk, app: str, number: int) -> None:
 @click.argument("number", type=int)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the deploy ends.")
 async def log(desk: Desk, app: str, number: int, follow: bool) -> None:
-    """Print what a deploy told its pusher; with -f, be told what is still to come."""
+    """Print what a deploy told its pusher; with -f, be told what is still to come.
+
+    ssh paas@HOST -- deploys:log shop 7 -f
+    """
     logs = desk.operations.deployer.logs
-    with desk.parts.store.read() as tx:
-        deploy = tx.deploys.get(number)
-    if deploy.app != app or not logs.path(app, number).is_file():
+    _deploy(desk, app, number)
+    if not logs.path(app, number).is_file():
         raise LockstepError(f"there is no log of deploy {number} of {app}: 'deploys {app}' lists its deploys")
     if not follow:
         desk.streams.write(await asyncio.to_thread(logs.path(app, number).read_bytes))
@@ -88,10 +93,22 @@ async def log(desk: Desk, app: str, number: int, follow: bool) -> None:
         await desk.streams.drain()
 
 
-@registry.command("deploys:cancel", role=Role.DEVELOPER)
+@registry.command("deploys:cancel", role=Role.DEVELOPER, shows=("number",))
 @app_argument
 @click.argument("number", type=int, required=False, metavar="[NUMBER]")
 def cancel(desk: Desk, app: str, number: int | None) -> None:
-    """Stop the deploy under way, or the one of that number while it waits; the live release stays."""
+    """Stop the deploy under way, or the one of that number while it waits; the live release stays.
+
+    ssh paas@HOST -- deploys:cancel shop
+    """
     deploy = desk.operations.deployer.cancel(app, desk.operator.name, number)
     desk.say(f"deploy {deploy.id} of {app} is being cancelled: 'deploys {app}' shows its end")
+
+
+def _deploy(desk: Desk, app: str, number: int) -> Deploy:
+    """Raises LockstepError, the same for a deploy of another app as for one that never was."""
+    with desk.parts.store.read() as tx:
+        deploy = tx.deploys.find(number)
+    if deploy is None or deploy.app != app:
+        raise LockstepError(f"{app} has no deploy {number}: 'deploys {app}' lists its deploys")
+    return deploy

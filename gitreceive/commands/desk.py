@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gitreceive.model import Streams
 from gitreceive.push import Pushes
+from gitreceive.record import Deed
 from runtime.apps import Apps
 from runtime.deployer import Deployer
+from runtime.errors import UsageError
 from runtime.logs import AppLogs
 from runtime.model import Key
 from runtime.parts import Parts
 from runtime.runs.keeper import Runs
+from runtime.text import printable
 
 PLAIN_WIDTH = 200  # columns of a table that goes into a file or a pipe
 
@@ -41,21 +44,40 @@ class Desk:
     operations: Operations
     streams: Streams
     as_json: bool = False
+    deed: Deed = field(default_factory=lambda: Deed("", "", ""))  # what the event will say; the gate fills it in
 
     @property
     def parts(self) -> Parts:
         return self.operations.parts
 
+    def note(self, detail: str) -> None:
+        """Say in the event what this command is about, without anything secret."""
+        self.deed.detail = detail
+
     def say(self, text: str) -> None:
-        self.streams.write(f"{text}\n".encode())
+        self.streams.write(f"{text}\n".encode(errors="replace"))
 
     def complain(self, text: str) -> None:
-        self.streams.write(f"{text}\n".encode(), error=True)
+        self.streams.write(f"{text}\n".encode(errors="replace"), error=True)
+
+    async def read_all(self, limit: int, what: str) -> str:
+        """Standard input to its end as text. Raises UsageError when it is longer than `limit` bytes, or no UTF-8."""
+        found = bytearray()
+        while chunk := await self.streams.read():
+            found += chunk
+            if len(found) > limit:
+                raise UsageError(f"{what} on standard input is longer than {limit} bytes: give less")
+        try:
+            return found.decode()
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"{what} on standard input is not text in UTF-8: encode it, for example with base64"
+            ) from None
 
     def show(self, rows: Sequence[dict[str, Any]], *, nothing: str) -> None:
         """Print rows as a table under their keys, or as JSON; `nothing` is said when there are none."""
         if self.as_json:
-            self.say(json.dumps([{key: _plain(value) for key, value in row.items()} for row in rows], indent=2))
+            self.say(json.dumps([{key: plain(value) for key, value in row.items()} for row in rows], indent=2))
         elif not rows:
             self.complain(nothing)
         else:
@@ -64,7 +86,7 @@ class Desk:
     def show_one(self, title: str, facts: dict[str, Any]) -> None:
         """Print one thing's facts, one a line, or as a JSON object."""
         if self.as_json:
-            self.say(json.dumps({key: _plain(value) for key, value in facts.items()}, indent=2))
+            self.say(json.dumps({key: plain(value) for key, value in facts.items()}, indent=2))
             return
         self.say(f"=====> {title}")
         width = max(len(key) for key in facts) + 1
@@ -79,8 +101,8 @@ class Desk:
         if isinstance(value, float):
             return f"{value:.2f} s"
         if isinstance(value, list | tuple):
-            return ", ".join(str(item) for item in value)
-        return str(value)
+            return ", ".join(self.text(item) for item in value)
+        return "\n".join(map(printable, str(value).splitlines()))
 
     def _print_table(self, rows: Sequence[dict[str, Any]]) -> None:
         from rich.console import Console
@@ -120,7 +142,7 @@ def length(span: timedelta) -> str:
     return f"{seconds} s"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, tuple):

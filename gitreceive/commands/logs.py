@@ -46,8 +46,10 @@ async def logs(
 ) -> None:
     """Show what an app wrote, merged, also by processes that are gone.
 
-    Without -t these are the lines of the app's own code: app (web and workers), cron, run and predeploy (hooks).
+    Without -t these are the lines of the app's own code: app (web and workers), cron and predeploy (hooks).
     What deploys told is in build and deploy, a line for each request in router.
+
+    ssh paas@HOST -- logs shop -f -p web
     """
     wanted = _wanted(desk, app, process, kinds, since, release)
     limit = lines if lines is not None else SOME if since is None else MOST

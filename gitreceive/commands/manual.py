@@ -8,18 +8,19 @@ import click
 
 from gitreceive.commands.base import GatedCommand, registry
 from gitreceive.commands.desk import Desk
-from runtime.errors import UsageError
 from runtime.model import Role
 
 
 @registry.command("help", role=Role.VIEWER)
 @click.argument("command", required=False)
 def help_(desk: Desk, command: str | None) -> None:
-    """List the commands, or explain one."""
+    """List the commands, or explain one.
+
+    ssh paas@HOST -- help config:set
+    """
     tree = registry.tree()
     if command is not None:
-        if command not in tree.commands:
-            raise UsageError(f"there is no command '{command[:60]}': 'help' lists those there are")
+        tree.require_command(command)
         found = tree.commands[command]
         desk.say(found.get_help(click.Context(found, info_name=command, max_content_width=100)))
         return
@@ -37,7 +38,10 @@ def help_(desk: Desk, command: str | None) -> None:
 
 @registry.command("version", role=Role.VIEWER)
 def version_(desk: Desk) -> None:
-    """Print the version of Lockstep."""
+    """Print the version of Lockstep.
+
+    ssh paas@HOST -- version
+    """
     desk.say(f"lockstep {version('lockstep-paas')}")
 
 

@@ -17,7 +17,10 @@ MOST = 100  # replicas of one process
 @app_argument
 @json_option
 async def ps(desk: Desk, app: str) -> None:
-    """Show what runs: each replica of each process, its release, its state and since when."""
+    """Show what runs: each replica of each process, its release, its state and since when.
+
+    ssh paas@HOST -- ps shop
+    """
     found = await processes(desk.parts, app)
     rows = [
         {
@@ -34,7 +37,7 @@ async def ps(desk: Desk, app: str) -> None:
     desk.show(rows, nothing=f"nothing of {app} runs: push to it")
 
 
-@registry.command("ps:scale", role=Role.DEVELOPER)
+@registry.command("ps:scale", role=Role.DEVELOPER, shows=("amounts",))
 @app_argument
 @click.argument("amounts", nargs=-1, required=True, metavar="PROCESS=N…")
 async def scale(desk: Desk, app: str, amounts: tuple[str, ...]) -> None:
@@ -43,7 +46,7 @@ async def scale(desk: Desk, app: str, amounts: tuple[str, ...]) -> None:
     ssh paas@HOST -- ps:scale shop web=2 worker=0
     """
     wanted = dict(_amount(word) for word in amounts)
-    await desk.operations.apps.scale(app, wanted, desk.operator.name)
+    await desk.operations.apps.scale(app, wanted)
     for process, number in wanted.items():
         desk.say(f"{process} runs x{number}" if number else f"{process} is stopped")
 

@@ -16,7 +16,10 @@ from runtime.story import Story
 @app_argument
 @json_option
 def releases(desk: Desk, app: str) -> None:
-    """List an app's releases, newest first; the live one is marked."""
+    """List an app's releases, newest first; the live one is marked.
+
+    ssh paas@HOST -- releases shop
+    """
     with desk.parts.store.read() as tx:
         current = tx.apps.get(app).current_release
         found = tx.releases.of(app)
@@ -39,7 +42,10 @@ def releases(desk: Desk, app: str) -> None:
 @click.argument("release", metavar="vN")
 @json_option
 def info(desk: Desk, app: str, release: str) -> None:
-    """Show one release: image, processes, cron, and the names of its config."""
+    """Show one release: image, processes, cron, and the names of its config.
+
+    ssh paas@HOST -- releases:info shop v3
+    """
     with desk.parts.store.read() as tx:
         found = tx.releases.get(app, _number(release))
         current = tx.apps.get(app).current_release
@@ -60,11 +66,14 @@ def info(desk: Desk, app: str, release: str) -> None:
     desk.show_one(f"{app} {found.label} information", facts)
 
 
-@registry.command("rollback", role=Role.DEVELOPER)
+@registry.command("rollback", role=Role.DEVELOPER, shows=("release",))
 @app_argument
 @click.argument("release", required=False, metavar="[vN]")
 async def rollback(desk: Desk, app: str, release: str | None) -> None:
-    """Go back to a release that was live, config included; without vN to the one before."""
+    """Go back to a release that was live, config included; without vN to the one before.
+
+    ssh paas@HOST -- rollback shop v3
+    """
     number = None if release is None else _number(release)
     operations = desk.operations
     await roll_back(desk.parts, operations.deployer, app, number, desk.operator.name, Story(desk.say))
@@ -74,7 +83,10 @@ async def rollback(desk: Desk, app: str, release: str | None) -> None:
 @app_argument
 @click.option("--no-cache", is_flag=True, help="Build every layer anew.")
 async def rebuild(desk: Desk, app: str, no_cache: bool) -> None:
-    """Build the live commit again, on the base images of today, and take it live."""
+    """Build the live commit again, on the base images of today, and take it live.
+
+    ssh paas@HOST -- rebuild shop --no-cache
+    """
     await desk.operations.pushes.rebuild(app, desk.operator.name, Story(desk.say), no_cache=no_cache)
 
 

@@ -63,29 +63,38 @@ async def run(desk: Desk, app: str, words: tuple[str, ...], env: tuple[str, ...]
 async def detached(
     desk: Desk, app: str, words: tuple[str, ...], env: tuple[str, ...], process: str | None, timeout: str
 ) -> None:
-    """Start a command as 'run' does, without input, print its name and let it go on by itself."""
+    """Start a command as 'run' does, without input, print its name and let it go on by itself.
+
+    ssh paas@HOST run:detached shop --timeout 2h python manage.py reindex
+    """
     order = Order(app, command_of(words), desk.operator.name, process, _pairs(env), timeout=_seconds(timeout))
     started = await desk.operations.runs.detached(order)
     desk.say(started.id)
     desk.complain(f"'run:logs {app} {started.id} -f' follows it, 'run:stop {app} {started.id}' ends it")
 
 
-@registry.command("run:list", role=Role.DEVELOPER)
+@registry.command("run:list", role=Role.DEVELOPER, records=False)
 @app_argument
 @click.option("-n", "--number", "limit", type=click.IntRange(1, 1000), default=30, show_default=True)
 @json_option
 def run_list(desk: Desk, app: str, limit: int) -> None:
-    """List one-off runs, newest first: what they run, for whom, how they ended."""
+    """List one-off runs, newest first: what they run, for whom, how they ended.
+
+    ssh paas@HOST -- run:list shop
+    """
     rows = [_row(run) for run in RunOperations(desk.parts).of(app, limit=limit)]
     desk.show(rows, nothing=f"nothing was run in {app} yet")
 
 
-@registry.command("run:logs", role=Role.DEVELOPER)
+@registry.command("run:logs", role=Role.DEVELOPER, records=False)
 @app_argument
 @run_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until the run ends.")
 async def run_logs(desk: Desk, app: str, number: str, follow: bool) -> int:
-    """Print what a detached run wrote, both streams. With -f end with its exit code."""
+    """Print what a detached run wrote, both streams. With -f end with its exit code.
+
+    ssh paas@HOST -- run:logs shop run.7 -f
+    """
     operations = RunOperations(desk.parts)
     found = operations.find(app, number)
     async for line in operations.log(found, follow=follow):
@@ -100,11 +109,14 @@ async def run_logs(desk: Desk, app: str, number: str, follow: bool) -> int:
     return TIMED_OUT if ended.state is RunState.TIMED_OUT else ended.exit_code or 1
 
 
-@registry.command("run:stop", role=Role.DEVELOPER)
+@registry.command("run:stop", role=Role.DEVELOPER, shows=("number",))
 @app_argument
 @run_argument
 async def run_stop(desk: Desk, app: str, number: str) -> None:
-    """End a one-off run: SIGTERM, ten seconds, SIGKILL."""
+    """End a one-off run: SIGTERM, ten seconds, SIGKILL.
+
+    ssh paas@HOST -- run:stop shop run.7
+    """
     ended = await RunOperations(desk.parts).stop(app, number, desk.operator.name)
     desk.say(f"{ended.id}: {_result(ended)}")
 

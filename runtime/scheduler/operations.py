@@ -66,11 +66,10 @@ class CronOperations:
         with self._parts.store.write() as tx:
             found = _jobs_meant(tx, app, job)
             tx.cron.suspend(app, job or ALL_JOBS, who, self._parts.clock())
-            self._record(tx, app, "cron:suspend", who, job or "all jobs")
         self._parts.wake_scheduler()
         return found
 
-    def resume(self, app: str, job: str | None, who: str) -> list[str]:
+    def resume(self, app: str, job: str | None) -> list[str]:
         """Lift it; without a job also those of single jobs. Raises LockstepError when nothing was suspended."""
         with self._parts.store.write() as tx:
             found = _jobs_meant(tx, app, job)
@@ -78,7 +77,6 @@ class CronOperations:
                 raise LockstepError(f"all jobs of {app} are suspended: resume them all with 'cron:resume {app}'")
             if not tx.cron.resume(app, job):
                 raise LockstepError(f"nothing is suspended: 'cron {app}' shows the jobs and their state")
-            self._record(tx, app, "cron:resume", who, job or "all jobs")
         self._parts.wake_scheduler()
         return found
 
@@ -136,7 +134,6 @@ class CronOperations:
                 raise LockstepError(f"{app} {what}: 'cron:history {app}' shows its runs")
             for run in runs:
                 tx.cron.ask_stop(run.id, f"cancelled by {who}")
-                self._record(tx, app, "cron:cancel", who, f"run {run.id}")
             grace = max(_grace(tx, run) for run in runs)
         self._parts.wake_scheduler()
         return [await self.until_ended(app, run.id, grace + STOP_DEADLINE) for run in runs]
@@ -182,7 +179,6 @@ class CronOperations:
             defined = _job(release, job)
             if self._must_wait(tx, app, defined):
                 return None
-            self._record(tx, app, "cron:run", who, job)
             return tx.cron.open_run(
                 app,
                 job,
@@ -210,9 +206,6 @@ class CronOperations:
             tx.cron.ask_stop(run.id, REPLACED)
         self._parts.wake_scheduler()
         return True
-
-    def _record(self, tx: Transaction, app: str, action: str, who: str, detail: str) -> None:
-        tx.events.add(who=who, app=app, action=action, detail=detail, result="ok", now=self._parts.clock())
 
 
 def _jobs_meant(tx: Transaction, app: str, job: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +10,24 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from runtime.errors import NoSuchApp
-from runtime.model import App, WorkerFailure
+from runtime.model import App, Value, WorkerFailure
 from runtime.secrets import Vault
 from runtime.store import schema
 from runtime.store.rows import Rows
 
 APP = schema.apps.c
 CONFIG = schema.config.c
+CHANGE = schema.config_changes.c
+CHANGES_KEPT = 500  # changes of one app's config that are remembered
+
+
+class ConfigChange(Value):
+    """One change of an app's config values, by name; the values are nowhere but in the config."""
+
+    at: datetime
+    who: str
+    what: str  # "config:set A B", "rollback to v3"
+    names: dict[str, str]  # name -> "set", "changed" or "unset"
 
 
 class Apps(Rows):
@@ -86,18 +98,39 @@ class Apps(Rows):
         rows = self._all(select(CONFIG.name, CONFIG.value).where(CONFIG.app == name).order_by(CONFIG.name))
         return {row.name: self._vault.open(row.value) for row in rows}
 
-    def replace_config(self, app: str, values: dict[str, str], who: str, now: datetime) -> None:
-        """Make these the app's values; those that stay keep who changed them last and when."""
+    def replace_config(self, app: str, values: dict[str, str], who: str, now: datetime, what: str = "") -> None:
+        """Make these the app's values, and note which changed; those that stay keep who changed them last and when."""
         before = self.config(app)
         gone = [name for name in before if name not in values]
         self._change(delete(schema.config).where(CONFIG.app == app, CONFIG.name.in_(gone)))
         for name, value in values.items():
             if before.get(name) != value:
                 self._set(app, name, {"value": self._vault.seal(value), "changed_at": now, "changed_by": who})
+        self._note_change(app, difference(before, values), who, now, what)
+
+    def config_changes(self, app: str, *, limit: int = 50) -> list[ConfigChange]:
+        """Newest first."""
+        rows = self._all(select(schema.config_changes).where(CHANGE.app == app).order_by(CHANGE.id.desc()).limit(limit))
+        return [ConfigChange(at=row.at, who=row.who, what=row.what, names=json.loads(row.names)) for row in rows]
+
+    def _note_change(self, app: str, names: dict[str, str], who: str, now: datetime, what: str) -> None:
+        if not names:
+            return
+        row = {"app": app, "at": now, "who": who, "what": what, "names": json.dumps(names)}
+        self._change(insert(schema.config_changes).values(**row))
+        kept = select(CHANGE.id).where(CHANGE.app == app).order_by(CHANGE.id.desc()).limit(CHANGES_KEPT)
+        self._change(delete(schema.config_changes).where(CHANGE.app == app, CHANGE.id.not_in(kept)))
 
     def _set(self, app: str, name: str, row: dict[str, object]) -> None:
         statement = upsert(schema.config).values(app=app, name=name, **row)
         self._change(statement.on_conflict_do_update(index_elements=["app", "name"], set_=row))
+
+
+def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """What became of each name that is not as it was: "set", "changed" or "unset"."""
+    found = {name: "unset" for name in before if name not in after}
+    found |= {name: "changed" if name in before else "set" for name in after if before.get(name) != after[name]}
+    return dict(sorted(found.items()))
 
 
 def _app(row: Row[Any]) -> App:

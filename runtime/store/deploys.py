@@ -33,11 +33,15 @@ class Deploys(Rows):
         )
         return self.get(number)
 
-    def get(self, number: int) -> Deploy:
+    def find(self, number: int) -> Deploy | None:
         row = self._one(select(schema.deploys).where(DEPLOY.id == number))
-        if row is None:
+        return None if row is None else _deploy(row)
+
+    def get(self, number: int) -> Deploy:
+        deploy = self.find(number)
+        if deploy is None:
             raise LockstepError(f"there is no deploy {number}: 'deploys APP' lists those there are")
-        return _deploy(row)
+        return deploy
 
     def of(self, app: str, *, limit: int = 20) -> list[Deploy]:
         query = select(schema.deploys).where(DEPLOY.app == app).order_by(DEPLOY.id.desc()).limit(limit)

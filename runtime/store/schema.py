@@ -83,6 +83,19 @@ config = Table(
     Column("changed_by", Text, nullable=False),
 )
 
+config_changes = Table(
+    "config_changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),  # the description of the release that brought it
+    Column("names", Text, nullable=False),  # JSON: name -> "set", "changed" or "unset"; never a value
+    Index("config_changes_by_app", "app", "id"),
+    sqlite_autoincrement=True,
+)
+
 scales = Table(
     "scales",
     metadata,
@@ -223,6 +236,7 @@ keys = Table(
     Column("fingerprint", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
     Column("apps", Text, nullable=False, default="[]"),
+    Column("commands", Text, nullable=False, default="[]"),
     Column("added_at", Moment, nullable=False),
     Column("used_at", Moment),
     CheckConstraint("role in ('admin', 'developer', 'viewer')", name="role_known"),
@@ -238,6 +252,7 @@ events = Table(
     Column("action", Text, nullable=False),
     Column("detail", Text, nullable=False, default=""),
     Column("result", Text, nullable=False),
+    Column("source", Text, nullable=False, default=""),  # the address it came from, "" for the server itself
     Index("events_by_app", "app", "id"),
     sqlite_autoincrement=True,
 )

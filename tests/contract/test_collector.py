@@ -78,7 +78,7 @@ def store(tmp_path: Path) -> Any:
 
 
 async def start(rig: Rig, name: str, line: str, **labels: str) -> str:
-    spec = rig.container("/bin/sh", "-c", line, **{"process": "job", "release": "3", **labels})
+    spec = rig.container("/bin/sh", "-c", line, **{"kind": "cron", "process": "job", "release": "3", **labels})
     container = await rig.fleet.create_container(f"{rig.instance}-{name}", spec)
     await rig.fleet.engine.post(f"/containers/{container}/start")
     return container
@@ -93,8 +93,8 @@ async def test_lines_of_a_service_and_of_a_container(rig: Rig, store: Store, tmp
             await server.until(text)
     found = {entry.text: (entry.kind, entry.process, entry.release, entry.stream) for entry in server.entries()}
     assert found == {
-        "from a run": (LogKind.RUN, "job", 3, Stream.OUT),
-        "and an error": (LogKind.RUN, "job", 3, Stream.ERR),
+        "from a run": (LogKind.CRON, "job", 3, Stream.OUT),
+        "and an error": (LogKind.CRON, "job", 3, Stream.ERR),
         "from a worker": (LogKind.APP, "mailer.1", 1, Stream.OUT),
     }
 

@@ -41,11 +41,15 @@ class Door:
     on_push: PushAnswer = accept
     on_command: CommandAnswer = nothing
     pushes: list[Push] = field(default_factory=list)
+    comings: list[str] = field(default_factory=list)  # the names of keys that came in
 
     def find(self, fingerprint: str) -> Key | None:
         return self.keys.get(fingerprint)
 
-    async def admit(self, operator: Key, app: str, *, write: bool) -> str:
+    def used(self, key: Key) -> None:
+        self.comings.append(key.name)
+
+    async def admit(self, operator: Key, app: str, *, write: bool, source: str = "") -> str:
         path = self.repository(app)
         if not path.exists():
             if not write:

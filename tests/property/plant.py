@@ -236,7 +236,7 @@ class Plant:
 
     def scale(self, **replicas: int) -> Work:
         async def work(server: Server) -> None:
-            await server.apps.scale(APP, replicas, "anna")
+            await server.apps.scale(APP, replicas)
 
         return work
 

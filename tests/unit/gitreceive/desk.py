@@ -54,6 +54,7 @@ class Streams:
     typed: bytes = b""
     terminal: Terminal | None = None
     on_signal: Callable[[str], None] | None = None
+    source: str = "192.0.2.7"
     out: bytearray = field(default_factory=bytearray)
     err: bytearray = field(default_factory=bytearray)
 
@@ -89,14 +90,14 @@ class Office:
         self.pushes = Pushes(self.parts, deployer, apps, cast(Stack, Absent()))
         logs, runs = AppLogs(self.parts), Runs(self.parts)
         self.operations = Operations(self.parts, deployer, apps, logs, self.pushes, runs)
-        self._commands = Commands(self.operations)
+        self.commands = Commands(self.operations)
 
     async def run(
         self, *words: str, who: Key = samples.ADMIN, typed: bytes = b"", terminal: Terminal | None = None
     ) -> Done:
         streams = Streams(typed, terminal)
         try:
-            code = await self._commands.run(who, words, streams)
+            code = await self.commands.run(who, words, streams)
         except LockstepError as error:
             return Done(error.exit_code, streams.out.decode(), f"{streams.err.decode()}{error}")
         return Done(code, streams.out.decode(), streams.err.decode())

@@ -24,7 +24,7 @@ class Site:
         self.building: list[str] = []
         self.over = asyncio.Event()
 
-    async def build(self, engine: Any, stack: Any, order: Any, story: Story) -> Any:
+    async def build(self, engine: Any, stack: Any, order: Any, story: Story, heard: Any) -> Any:
         self.building.append(order.app)
         await self.over.wait()
         raise BuildError("nothing is built here")

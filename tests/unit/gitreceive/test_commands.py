@@ -102,7 +102,10 @@ def test_commands_on_one_app_name_it_first(name: str) -> None:
         (("apps:info",), "missing argument 'APP'; usage: apps:info [OPTIONS] APP"),
         (("apps", "--frob"), "no such option"),
         (("apps", "-o", "yaml"), "invalid value for '-o' / '--output': 'yaml' is not one of 'text', 'json'"),
-        (("config:set", "shop"), "missing argument 'KEY=VALUE"),
+        (("config:set", "shop"), "no value came: give KEY=VALUE, or --stdin KEY"),
+        (("config:import", "shop"), "no values came: send a file on standard input"),
+        (("keys:add", "ci", "x", "--command", "git-psh"), "there is no command 'git-psh': did you mean 'git-push'?"),
+        (("keys:add", "ci", "x", "--command", "fly"), "there is no command 'fly': it is git-push, git-fetch or one"),
         (("config:set", "shop", "two words"), "'two words' is not KEY=VALUE: quote values with spaces twice"),
         (("config:set", "shop", "1A=x"), "'1A' is not a variable name"),
         (("config:set", "shop", "LOCKSTEP_APP=x"), "names that begin with LOCKSTEP_ are set by the platform"),
@@ -113,7 +116,7 @@ def test_commands_on_one_app_name_it_first(name: str) -> None:
         (("logs", "shop", "-n", "-1"), "invalid value for '-n' / '--lines'"),
         (
             ("logs", "shop", "-t", "web"),
-            "there is no kind of line 'web': use app, cron, run, predeploy, build, deploy,",
+            "there is no kind of line 'web': use app, cron, predeploy, build, deploy,",
         ),
         (("logs", "shop", "--since", "soon"), "'soon' is no moment: use 10m, 2h, 3d or one like"),
         (("logs", "shop", "--release", "last"), "'last' is no release: use v3 or 3"),
@@ -273,8 +276,10 @@ LISTINGS: dict[tuple[str, ...], list[dict[str, Any]]] = {
             "name": "anna",
             "role": "admin",
             "apps": "all",
+            "commands": "all",
             "fingerprint": "SHA256:anna",
             "added": "2026-01-02T03:04:05.678901Z",
+            "used": None,
         }
     ],
 }
@@ -434,8 +439,9 @@ async def test_log_of_a_deploy_is_its_apps_alone(office: Office) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("-----> Building\n")
     assert (await office.run("deploys:log", "shop", "1")).out == "-----> Building\n"
-    assert (await office.run("deploys:log", "blog", "1")).err.startswith("there is no log of deploy 1 of blog")
-    assert (await office.run("deploys:log", "shop", "99")).err.startswith("there is no deploy 99")
+    for other in ("deploys:log", "deploys:info"):
+        assert (await office.run(other, "blog", "1")).err == "blog has no deploy 1: 'deploys blog' lists its deploys"
+        assert (await office.run(other, "blog", "99")).err == "blog has no deploy 99: 'deploys blog' lists its deploys"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ async def told(office: Office, *words: str) -> list[str]:
 
 async def test_own_kinds_are_shown_unless_others_are_asked_for(office: Office) -> None:
     write(office, *(line(kind.value, kind=kind) for kind in LogKind))
-    assert await told(office) == ["app", "cron", "run", "predeploy"]
+    assert await told(office) == ["app", "cron", "predeploy"]
     assert await told(office, "-t", "router,build", "-t", "deploy") == ["build", "deploy", "router"]
     assert len(await told(office, "-t", "all")) == len(LogKind)
 

@@ -19,7 +19,8 @@ CREATE TABLE events (
     app TEXT,
     action TEXT NOT NULL,
     detail TEXT NOT NULL,
-    result TEXT NOT NULL
+    result TEXT NOT NULL,
+    source TEXT NOT NULL
 );
 
 CREATE INDEX events_by_app ON events (app, id);
@@ -40,6 +41,7 @@ CREATE TABLE keys (
     fingerprint TEXT NOT NULL,
     role TEXT NOT NULL,
     apps TEXT NOT NULL,
+    commands TEXT NOT NULL,
     added_at TEXT NOT NULL,
     used_at TEXT,
     PRIMARY KEY (name),
@@ -57,6 +59,18 @@ CREATE TABLE config (
     PRIMARY KEY (app, name),
     FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
 );
+
+CREATE TABLE config_changes (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    app TEXT NOT NULL,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    names TEXT NOT NULL,
+    FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
+);
+
+CREATE INDEX config_changes_by_app ON config_changes (app, id);
 
 CREATE TABLE cron_jobs (
     app TEXT NOT NULL,
