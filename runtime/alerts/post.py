@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import functools
 import ipaddress
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 DEADLINE: Final = 10.0  # seconds for one try, from the look-up of the name to the head of the answer
 MOST_AT_ONCE: Final = 50  # connections
+LOOK_UPS: Final = 8  # names that are looked up at once
+NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 HERE: Final = "it is an address of this machine, which the setting alerts_to_host allows"
 
 
@@ -52,7 +58,9 @@ class Poster:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE, force_close=True, socket_factory=self._socket),
+                connector=aiohttp.TCPConnector(
+                    limit=MOST_AT_ONCE, force_close=True, resolver=Names(), socket_factory=self._socket
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=DEADLINE),
                 headers={"Content-Type": "application/json", "User-Agent": "lockstep"},
@@ -65,6 +73,28 @@ class Poster:
         if not self._to_host and is_of_host(str(where[0])):
             raise OSError(errno.EACCES, HERE)
         return socket.socket(family, kind, protocol)
+
+
+class Names(AbstractResolver):
+    """Looks names up in threads of its own: a name server that hangs must not take those that builds run in."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="alert names")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        look = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._pool, look)
+        return [
+            ResolveResult(
+                hostname=host, host=str(where[0]), port=int(where[1]), family=kind, proto=protocol, flags=NUMERIC
+            )
+            for kind, _, protocol, _, where in found
+        ]
+
+    async def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def is_of_host(text: str) -> bool:

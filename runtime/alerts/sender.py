@@ -114,7 +114,12 @@ class Sender:
             return
         self._pruned_at = now
         with self._store.write() as tx:
-            tx.alerts.prune(keep=KEEP, before=now - KEEP_FOR)
+            untold = tx.alerts.prune(keep=KEEP, before=now - KEEP_FOR)
+            if untold:
+                result = f"an app has more than {KEEP} alerts, and its address takes them too slowly or not at all"
+                tx.events.add(
+                    who=WHO, action="alert", detail=f"removed {untold} that were not told yet", result=result, now=now
+                )
 
 
 async def send_alerts(parts: Parts, deploys: DeployLogs) -> None:

@@ -46,7 +46,7 @@ def judge(run: CronRun, job: CronJob, found: Found, cause: RunState | None, engi
     assert found.started_at is not None
     assert found.ended_at is not None
     code, at = found.exit_code, found.ended_at
-    was_killed = cause is None and code in KILLED
+    was_killed = cause is None and (code in KILLED or job.stop_command is not None)  # a command may end it with any
     overdue = at - found.started_at >= timedelta(seconds=job.timeout)
     if cause is RunState.TIMED_OUT or (was_killed and overdue):
         return End(RunState.TIMED_OUT, at, code, f"did not end within {job.timeout:g} s")

@@ -75,13 +75,15 @@ class Alerts(Rows):
         values = {"state": state.value, "next_try_at": next_try_at}
         self._change(update(schema.alerts).where(ALERT.id == alert).values(**values))
 
-    def prune(self, *, keep: int, before: datetime) -> None:
-        """Remove those that are not to be sent any more: raised before a moment, or beyond an app's `keep` newest."""
+    def prune(self, *, keep: int, before: datetime) -> int:
+        """Remove those that were raised before a moment, and those beyond the `keep` newest of their app; how many
+        of them were still to be sent."""
         place = func.row_number().over(partition_by=ALERT.app, order_by=ALERT.id.desc()).label("place")
-        ranked = select(ALERT.id, place).where(ALERT.next_try_at.is_(None)).subquery()
-        beyond = select(ranked.c.id).where(ranked.c.place > keep)
-        old = ALERT.next_try_at.is_(None) & (ALERT.raised_at < before)
-        self._change(delete(schema.alerts).where(old | ALERT.id.in_(beyond)))
+        ranked = select(ALERT.id, place).subquery()
+        goes = (ALERT.raised_at < before) | ALERT.id.in_(select(ranked.c.id).where(ranked.c.place > keep))
+        untold = self._all(select(ALERT.id).where(goes, ALERT.next_try_at.is_not(None)))
+        self._change(delete(schema.alerts).where(goes))
+        return len(untold)
 
     def _alerts(self, rows: list[Row[Any]]) -> list[Alert]:
         tries: dict[int, list[Try]] = {row.id: [] for row in rows}

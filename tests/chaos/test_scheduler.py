@@ -71,6 +71,8 @@ async def test_killed_at(rig: CronRig, point: str) -> None:
     assert (run.state, run.exit_code, run.stands_for) == (RunState.FAILED, 7, 5)
     assert rig.text(run) == ["said"]
     assert all(other.slot > run.slot for other in more)
+    with rig.store.read() as tx:
+        assert [alert.cause.about for alert in tx.alerts.of()] == [f"run {run.id}"]
     await check_each_ran_once(rig)
 
 
@@ -102,6 +104,20 @@ async def test_killed_while_it_stops_a_run(rig: CronRig) -> None:
     run = await rig.running(await rig.cron.run_now("shop", "tick", "ann"))
     await asyncio.sleep(2.0)
     await rig.stop(signal.SIGKILL)
+    await rig.start()
+    assert (await rig.ended(run)).state is RunState.TIMED_OUT
+    await check_each_ran_once(rig)
+
+
+async def test_killed_while_it_has_a_run_stopped_by_its_command(rig: CronRig) -> None:
+    line = "echo $LOCKSTEP_RUN >> /app/data/ran; trap '' TERM; while [ ! -e /tmp/stop ]; do sleep 0.1; done"
+    stop = "sleep 2; touch /tmp/stop"  # the run ends with 0, while nobody looks
+    rig.deploy(job(command=line, timeout=1.0, grace=20.0, stop_command=stop), persist=("data",))
+    await rig.start()
+    run = await rig.running(await rig.cron.run_now("shop", "tick", "ann"))
+    await asyncio.sleep(2.0)
+    await rig.stop(signal.SIGKILL)
+    await asyncio.sleep(2.0)
     await rig.start()
     assert (await rig.ended(run)).state is RunState.TIMED_OUT
     await check_each_ran_once(rig)

@@ -105,7 +105,7 @@ async def test_what_is_refused_is_sent_again_and_each_try_is_on_record(desk: Des
 async def test_it_is_given_up_after_the_last_try_and_that_is_said(desk: Desk, noon: datetime) -> None:
     desk.answers = [REFUSED] * 99
     desk.raise_(cause())
-    await desk.pass_time(2000 * SECOND)
+    await desk.pass_time(800 * SECOND)
     assert [(when - noon).total_seconds() for when, _, _ in desk.sent] == [0, 1, 6, 36, 156, 756]
     assert desk.alert().state is AlertState.GIVEN_UP
     with desk.store.read() as tx:
@@ -188,18 +188,22 @@ async def test_alerts_go_with_their_app(desk: Desk) -> None:
         assert tx.alerts.of() == []
 
 
-async def test_old_alerts_are_removed_and_not_those_that_wait(desk: Desk) -> None:
-    desk.answers = [REFUSED] * 9
+async def test_old_alerts_are_removed_and_that_of_an_untold_one_is_said(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.alerts.sender.KEEP", 2)
     desk.raise_(cause(1))
     await desk.sender.round()
-    with desk.store.write() as tx:
-        tx.alerts.settle(1, AlertState.GIVEN_UP, None)
-    desk.raise_(cause(2))
-    with desk.store.write() as tx:
-        tx.alerts.prune(keep=1000, before=desk.now + SECOND)
-        assert [alert.id for alert in tx.alerts.of()] == [2]
-        tx.alerts.settle(2, AlertState.DELIVERED, None)
-        tx.alerts.prune(keep=0, before=desk.now - SECOND)
+    desk.answers = [REFUSED] * 9
+    desk.raise_(*(cause(number) for number in (2, 3, 4)))
+    desk.now += timedelta(hours=2)
+    await desk.sender.round()
+    with desk.store.read() as tx:
+        assert [alert.cause.run for alert in tx.alerts.of()] == [4, 3]
+        assert tx.events.of(None)[0].detail == "removed 1 that were not told yet"
+    desk.now += timedelta(days=91)
+    await desk.sender.round()
+    with desk.store.read() as tx:
         assert tx.alerts.of() == []
 
 

@@ -187,6 +187,8 @@ def test_how_a_run_ended_that_an_earlier_scheduler_stopped() -> None:
     assert ended(0, timeout=5.0).state is RunState.SUCCEEDED
     assert ended(143, stop="cancelled by ann").state is RunState.CANCELLED
     assert ended(0, stop="cancelled by ann").state is RunState.SUCCEEDED
+    by_command = job(timeout=5.0, stop_command="touch /tmp/stop")  # it may have ended the run with any code
+    assert judge(RUN, by_command, Found("x", NOON, LATER, 0), None, None).state is RunState.TIMED_OUT
 
 
 def test_how_a_run_ended_with_its_engine() -> None:
