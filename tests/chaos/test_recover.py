@@ -160,7 +160,7 @@ def test_an_image_that_is_gone_is_built_again_after_the_swarm_broke(
     assert done.code == 1, done.all
     assert "swarm: broken" in done.out
     assert f"shop v{old[SHOP]} (web x1, plodder x2, cron tick): its image is gone; built again" in done.out
-    assert "FAIL  blog       its image is gone and its commit too; push it again" in done.out
+    assert "FAIL  blog       its image is gone and its commit too: start the server, then push it again" in done.out
     assert f"ok    shop       v{old[SHOP] + 1}: " in done.out
     assert visit(instance, engine, SHOP)[0] == 200
 
