@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import logging
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -44,12 +45,15 @@ HOOKS: Final = Path(__file__).resolve().parent.parent / "hooks"
 SESSION_GRACE: Final = 2.0  # seconds that sessions have to end by themselves when the server stops
 DEPLOY_GRACE: Final = 120.0  # seconds for deploys past their commit point
 
+MOST_FILES: Final = 65536  # that the server may have open, as far as the machine lets it
+
 Say = Callable[[str], None]
 
 
 async def serve(settings: Settings, say: Say) -> None:
     """Run until SIGTERM or SIGINT. Raises LockstepError when a part does not start."""
     prepare_logging(settings)
+    _allow_many_files()
     stop = _stop_on_signals()
     with refuse_while_running(settings):
         settings.port_file.unlink(missing_ok=True)
@@ -156,6 +160,14 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+def _allow_many_files() -> None:
+    """A log that is followed takes one file, and there is one for each container."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def prepare_logging(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from runtime.routes import ACCESS_LOG
 
 log = logging.getLogger(__name__)
 
-PERIOD: Final = 0.5  # seconds between looks at the file
+PERIOD: Final = 1.0  # seconds between looks at the file
 CHUNK: Final = 256 * 1024  # bytes taken at a time
 LONGEST_PATH: Final = 1000  # characters of a path that are kept
 LONGEST_METHOD: Final = 20

@@ -23,7 +23,7 @@ from runtime.parts import Parts
 
 log = logging.getLogger(__name__)
 
-LOOK: Final = 20.0  # seconds between looks at all containers; events tell of new ones meanwhile
+LOOK: Final = 30.0  # seconds between looks at all containers; events tell of new ones meanwhile
 LOOK_AGAIN: Final = 1.0  # seconds, while the engine is away and just after it came back
 AGAIN: Final = 3  # quick looks after it came back: the event stream comes back a little later
 

@@ -84,10 +84,22 @@ def state_of_last(instance: Instance) -> str:
     return str(state)
 
 
-def test_all_runs_again_after_the_engine_was_killed(instance: Instance, engine: NetworkedEngine, live: Work) -> None:
-    asyncio.run(engine.end(signal.SIGKILL))
-    asyncio.run(engine.start())
-    until_back(instance, engine)
+def test_all_runs_again_after_the_engine_was_killed(
+    instance: Instance, engine: NetworkedEngine, live: Work, tmp_path: Path
+) -> None:
+    out = tmp_path / "followed"
+    words = [*instance.ssh_words(), "paas@127.0.0.1", "--", "logs", APP, "-f", "-n", "0", "-p", "plodder"]
+    with out.open("wb") as file, subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file) as follower:
+        asyncio.run(engine.end(signal.SIGKILL))
+        asyncio.run(engine.start())
+        until_back(instance, engine)
+        until(lambda: '"event": "start"' in out.read_text(), "the new worker's line at who follows", BACK)
+        follower.kill()
+    told = out.read_text()
+    assert told.index("the docker engine does not answer") < told.index("the docker engine answers again after")
+    kept = instance.ssh("logs", APP, "-n", "10000", "-p", "plodder").out.splitlines()
+    starts = [line.split("]: ")[1] for line in kept if '"event": "start"' in line]
+    assert len(starts) == len(set(starts)) >= 2
 
 
 def test_apps_serve_after_a_power_cut_without_the_server(

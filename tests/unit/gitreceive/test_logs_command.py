@@ -82,7 +82,7 @@ async def test_forms_of_a_line(office: Office) -> None:
     text = "2026-01-02T03:04:05.678Z app[web.1]:"
     assert (await office.run("logs", "shop")).out == f"{text} \x1b[31mred\x1b[0m\n"
     shown = await office.run("logs", "shop", terminal=Terminal("xterm", 80, 24, {}))
-    assert shown.out == f"\x1b[33m{text}\x1b[0m \x1b[31mred\x1b[0m\n"
+    assert shown.out == f"\x1b[36m{text}\x1b[0m \x1b[31mred\x1b[0m\n"
     found = json.loads((await office.run("logs", "shop", "-o", "json")).out)
     assert found == {
         "at": "2026-01-02T03:04:05.678Z", "kind": "app", "process": "web.1", "release": 2, "deploy": None,
