@@ -16,6 +16,7 @@ from runtime.deployer import Deployer, Draft
 from runtime.difference import difference
 from runtime.ending import reason
 from runtime.errors import LockstepError, UsageError, explain
+from runtime.layer import merge
 from runtime.model import Deploy, Key, Release, Role
 from runtime.parts import Parts
 from runtime.story import Story
@@ -146,12 +147,13 @@ class Pushes:
     async def _plan(self, push: Push, update: RefUpdate, options: Options, out: Lines) -> RefResult:
         """Say what a deploy of this commit would change; nothing is built, nothing moves."""
         story = Story(out.write)
+        with self._parts.store.read() as tx:
+            live, layer = tx.releases.current(push.app), tx.apps.layer(push.app)
         try:
-            spec, plan = await plan_commit(self._stack, self._order(push.app, update.new, options.no_cache), story)
+            asked, plan = await plan_commit(self._stack, self._order(push.app, update.new, options.no_cache), story)
+            spec = merge(asked, layer)
         except LockstepError as error:
             return RefResult(update.ref, f"plan failed: {explain(error)}".splitlines()[0])
-        with self._parts.store.read() as tx:
-            live = tx.releases.current(push.app)
         story.step(f"Plan for {push.app}: {'a first release' if live is None else f'a release after {live.label}'}")
         story.detail(
             f"image: built with {', '.join(plan.languages)}, {await self._source_change(push.app, live, update)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from runtime import names
 from runtime.converge import Converger
 from runtime.deployer import Deployer, Draft, Outcome
 from runtime.errors import Conflict, LockstepError, NotFound, UsageError
+from runtime.layer import base_of
 from runtime.locks import Locked
 from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, env_name
 from runtime.parts import Parts
 from runtime.scheduler.runlog import RunLogs
+from runtime.store import Transaction
 from runtime.story import Story
 
 VALUE_LIMIT = 64 * 1024  # bytes of one config value
@@ -38,13 +41,17 @@ class Apps:
     def repository(self, app: str) -> Path:
         return self._parts.settings.repositories / f"{app}.git"
 
-    def create(self, name: str, who: str) -> App:
-        """Raises UsageError for a bad name, LockstepError when there is such an app."""
+    def create(self, name: str, who: str, settings: Callable[[Transaction], None] = lambda _: None) -> App:
+        """Make an app and, in the same transaction, write its `settings`.
+
+        Raises UsageError for a bad name, LockstepError when there is such an app.
+        """
         check_app_name(name)
         with self._parts.store.write() as tx:
             if tx.apps.find(name) is not None:
                 raise LockstepError(f"there is an app '{name}' already: choose another name")
             app = tx.apps.create(name, self._parts.clock())
+            settings(tx)
             tx.events.add(who=who, app=name, action="apps:create", result="ok", now=self._parts.clock())
         return app
 
@@ -76,7 +83,7 @@ class Apps:
     async def set_config(self, app: str, values: dict[str, str], who: str, story: Story) -> Outcome | None:
         """Set values; a live app gets a new release from them, in one deploy for all. None: nothing is live yet."""
         for name, value in values.items():
-            _check_value(name, value)
+            check_value(name, value)
         return await self._change_config(app, values, (), who, story)
 
     async def unset_config(self, app: str, unset: tuple[str, ...], who: str, story: Story) -> Outcome | None:
@@ -132,7 +139,7 @@ class Apps:
                 live, config = tx.releases.current(app), tx.apps.config(app)
             if live is None:
                 raise LockstepError(f"the release of {app} that was live has been undone meanwhile: try again")
-            return Draft(live.commit, live.image, live.spec, description, changed(config))
+            return Draft(live.commit, live.image, base_of(live), description, changed(config))
 
         return await self._deployer.deploy(app, kind="config", who=who, commit=current.commit, make=make, story=story)
 
@@ -180,7 +187,7 @@ def _check_scalable(app: str, release: Release | None, process: str) -> None:
         )
 
 
-def _check_value(name: str, value: str) -> None:
+def check_value(name: str, value: str) -> None:
     try:
         env_name(name)
     except ValueError as error:

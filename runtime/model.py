@@ -284,6 +284,7 @@ class Release(Value):
     commit: str  # 40 hex digits
     image: Image
     spec: AppSpec
+    asked: AppSpec | None = None  # what the manifest says, where the settings of the app change it in `spec`
     config: dict[str, str]  # config:set values at the moment the release was made
     created_at: datetime
     created_by: str
@@ -341,7 +342,6 @@ class App(Value):
     created_at: datetime
     current_release: int | None = None
     branch: str | None = None  # the branch that deploys; None until the first push
-    worker_failure: WorkerFailure | None = None  # overrides the spec's
 
 
 class RunState(StrEnum):

@@ -90,9 +90,10 @@ def move(parts: Parts, progress: Progress, state: DeployState, **changes: object
 
 
 def _make_current(tx: Transaction, deploy: Deploy, number: int | None, now: datetime) -> None:
-    """The commit: the app's row, and with it the config values that belong to the release."""
+    """The commit: the app's row, and with it the config values and settings that belong to the release."""
     tx.apps.set_current(deploy.app, number)
     if number is not None:
+        tx.apps.set_layer(deploy.app, tx.releases.layer(deploy.app, number))
         tx.apps.replace_config(deploy.app, tx.releases.get(deploy.app, number).config, deploy.who, now)
 
 
@@ -306,7 +307,7 @@ class Cutover:
             await self.proof.until_settled(service, self.parts.settings.settle)
         except LockstepError as error:
             tail = await self.proof.last_lines(service)
-            if self._worker_policy() is WorkerFailure.UNDO:
+            if self.release.spec.worker_failure is WorkerFailure.UNDO:
                 raise DeployError("start", explain(error), tail) from None
             self.story.trouble(f"worker {worker.name} is not up: {explain(error)}")
             self.story.trouble(f"the release stays live and {worker.name} is started again and again")
@@ -316,11 +317,6 @@ class Cutover:
     async def _ensure(self, process: Process, replicas: int) -> Service:
         spec = specs.process_service(self.release, process, self.place, replicas=replicas)
         return await self.parts.fleet.ensure_service(spec)
-
-    def _worker_policy(self) -> WorkerFailure:
-        with self.parts.store.read() as tx:
-            app = tx.apps.get(self.release.app)
-        return app.worker_failure or self.release.spec.worker_failure
 
     def _note_pause(self) -> None:
         if self._quiesced_at:

@@ -1,14 +1,22 @@
-"""apps, apps:create, apps:info, apps:destroy."""
+"""apps, apps:create, apps:update, apps:info, apps:destroy."""
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import click
 
 from gitreceive.access import require, sees
+from gitreceive.commands.appflags import change_of, delete_options, settings_options
 from gitreceive.commands.base import app_argument, confirm, force_option, json_option, registry
 from gitreceive.commands.desk import Desk
+from runtime.errors import UsageError
 from runtime.model import Role
+from runtime.origins import origins
 from runtime.parts import hosts_of
+from runtime.story import Story
+from runtime.update import Change, create_app, update_app
 
 
 @registry.command("apps", role=Role.VIEWER)
@@ -33,21 +41,49 @@ def apps(desk: Desk) -> None:
 
 @registry.command("apps:create", role=Role.DEVELOPER)
 @click.argument("name")
-def create(desk: Desk, name: str) -> None:
-    """Make an app before its first push, to set its config."""
+@settings_options
+def create(desk: Desk, name: str, **flags: Any) -> None:
+    """Make an app before its first push, with settings that outrank its manifest.
+
+    ssh paas@HOST -- apps:create shop --branch trunk --env GREETING=hello
+    """
     require(desk.operator, Role.DEVELOPER, name)
-    desk.operations.apps.create(name, desk.operator.name)
+    create_app(desk.parts, desk.operations.apps, name, change_of(flags), desk.operator.name)
     desk.say(f"{name} is made: set its config with 'config:set {name} KEY=VALUE', then push to it")
+
+
+@registry.command("apps:update", role=Role.DEVELOPER)
+@app_argument
+@settings_options
+@delete_options
+async def update(desk: Desk, app: str, **flags: Any) -> None:
+    """Change settings that outrank the manifest; a live app goes to one new release with all.
+
+    A value that is not given stays, a job is changed by its name. Nothing is built: the image stays. --env and
+    --delete-env are config values; --replicas is what 'ps:scale' sets, and like --branch makes no release.
+
+    ssh paas@HOST -- apps:update shop --worker-job-name clock --worker-job-command "'python clock.py'"
+    """
+    change = change_of(flags)
+    if change == Change():
+        raise UsageError(f"nothing is asked for: 'help apps:update' lists the flags, 'apps:info {app}' what is set")
+    outcome = await update_app(desk.parts, desk.operations.deployer, app, change, desk.operator.name, Story(desk.say))
+    if outcome is None:
+        with desk.parts.store.read() as tx:
+            live = tx.apps.get(app).current_release
+        desk.say(f"{app} is updated; {'no new release was needed' if live else 'its first push takes the rest live'}")
 
 
 @registry.command("apps:info", role=Role.VIEWER)
 @app_argument
 @json_option
 def info(desk: Desk, app: str) -> None:
-    """Show an app: its release, where it answers, its processes."""
+    """Show an app: its release, where it answers, and where each of its values comes from."""
     with desk.parts.store.read() as tx:
         row, release = tx.apps.get(app), tx.releases.current(app)
+        layer, scale = tx.apps.layer(app), tx.apps.scale(app)
     facts: dict[str, object] = {"app": app, "created": row.created_at, "branch": row.branch, "release": None}
+    values: list[dict[str, Any]] = []
     if release is not None:
         facts |= {
             "release": release.label,
@@ -60,7 +96,11 @@ def info(desk: Desk, app: str) -> None:
             "cron": [job.name for job in release.spec.crons],
             "redis": "yes" if release.spec.redis else "no",
         }
-    desk.show_one(f"{app} information", facts)
+        values = [dataclasses.asdict(known) for known in origins(release, layer, scale)]
+    desk.show_one(f"{app} information", {**facts, "values": values} if desk.as_json else facts)
+    if values and not desk.as_json:
+        desk.say("")
+        desk.show(values, nothing="")
 
 
 @registry.command("apps:destroy", role=Role.ADMIN)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from gitreceive.access import require
+from gitreceive.commands.appflags import pair
 from gitreceive.commands.base import app_argument, json_option, registry
 from gitreceive.commands.desk import Desk
-from runtime.errors import UsageError
 from runtime.model import Role
 from runtime.story import Story
 
@@ -38,7 +36,7 @@ async def config_set(desk: Desk, app: str, values: tuple[str, ...]) -> None:
 
     ssh paas@HOST -- config:set shop "GREETING='hello world'"
     """
-    pairs = dict(_pair(word) for word in values)
+    pairs = dict(pair(word) for word in values)
     await _change(desk, app, pairs, ())
 
 
@@ -57,12 +55,3 @@ async def _change(desk: Desk, app: str, values: dict[str, str], unset: tuple[str
         with desk.parts.store.read() as tx:
             live = tx.apps.get(app).current_release
         desk.say("nothing changed: the values are what they were" if live else f"stored for the first push to {app}")
-
-
-def _pair(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not equals:
-        raise UsageError(
-            f"{shlex.quote(word[:60])} is not KEY=VALUE: quote values with spaces twice, as in \"KEY='two words'\""
-        )
-    return name, value
