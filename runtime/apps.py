@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, 
 from runtime.parts import Parts
 from runtime.scheduler.runlog import RunLogs
 from runtime.store import Transaction
+from runtime.store.faces import ALL
 from runtime.story import Story
 
 VALUE_LIMIT = 64 * 1024  # bytes of one config value
@@ -107,6 +108,7 @@ class Apps:
             if not free:
                 raise Locked(f"{app} is being deployed: scale it when that has ended")
             with self._parts.store.write() as tx:
+                _check_not_stopped(app, wanted, tx.faces.stopped(app))
                 for process, replicas in wanted.items():
                     tx.apps.set_scale(app, process, replicas)
                 detail = " ".join(f"{process}={replicas}" for process, replicas in wanted.items())
@@ -185,6 +187,14 @@ def _check_scalable(app: str, release: Release | None, process: str) -> None:
         raise UsageError(
             f"{process} is a worker job of {release.spec.dialect.value}: there is always exactly one of it"
         )
+
+
+def _check_not_stopped(app: str, wanted: Iterable[str], stopped: frozenset[str]) -> None:
+    for process in wanted:
+        if stopped & {process, ALL}:
+            raise LockstepError(
+                f"{process} of {app} is stopped: start it with 'ps:start {app} {process}', then scale it"
+            )
 
 
 def check_value(name: str, value: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from runtime.deploylog import DeployLogs
 from runtime.ending import tell_failure, tell_success
 from runtime.errors import DeployError, LockstepError, ManifestError, SourceError, explain
+from runtime.hosts import owner_of
 from runtime.layer import Layer, merge
 from runtime.locks import AppLocks
 from runtime.model import AppSpec, Deploy, DeployState, Image, Release, Secret
@@ -176,6 +177,7 @@ class Deployer:
         try:
             draft = self._layered(deploy.app, await make(deploy, story))
             spec = merge(draft.spec, draft.layer or Layer())
+            self._check_host(deploy.app, spec)
         except LockstepError as error:
             raise DeployError(_phase_of(error), explain(error)) from error
         release = self._record(progress.deploy, draft, spec)
@@ -188,6 +190,14 @@ class Deployer:
             return draft
         with self._parts.store.read() as tx:
             return dataclasses.replace(draft, layer=tx.apps.layer(app))
+
+    def _check_host(self, app: str, spec: AppSpec) -> None:
+        """The manifest asks for no host name at which another app answers."""
+        if spec.host is not None:
+            with self._parts.store.read() as tx:
+                owner = owner_of(tx, self._parts.settings, spec.host, app)
+            if owner is not None:
+                raise ManifestError(f"{spec.dialect.value}: {spec.host} is in use by another app: choose another host")
 
     def _record(self, deploy: Deploy, draft: Draft, spec: AppSpec) -> Release:
         with self._parts.store.write() as tx:

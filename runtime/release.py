@@ -21,7 +21,7 @@ from runtime.engine.tasks import Service
 from runtime.errors import DeployError, LockstepError, explain
 from runtime.faults import fault_point
 from runtime.model import Deploy, DeployState, Health, Process, Release, WorkerFailure
-from runtime.parts import Parts, hosts_of, place_of, route_of, scaled
+from runtime.parts import Parts, hosts_of, place_of, route_in, scaled
 from runtime.proof import Proof
 from runtime.store import Transaction
 from runtime.story import Story
@@ -234,7 +234,8 @@ class Cutover:
         """The point of no return: `move` to SWITCH writes the row."""
 
     async def switch(self) -> None:
-        target = route_of(self.parts.settings, self.release)
+        with self.parts.store.read() as tx:
+            target = route_in(tx, self.parts.settings, self.release)
         if target is None:
             await self.parts.router.forget(self.release.app)
         else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gitreceive.commands import apps, config, cron, deploys, keys, logs, manual, ps, releases
+from gitreceive.commands import apps, config, cron, deploys, domains, keys, logs, maintenance, manual, ps, releases
 from gitreceive.commands.base import registry, run_tree
 from gitreceive.commands.desk import Desk, Operations
 from gitreceive.model import Streams
 from runtime.model import Key
 
-NOUNS = (apps, ps, logs, config, releases, deploys, cron, keys, manual)
+NOUNS = (apps, ps, domains, maintenance, logs, config, releases, deploys, cron, keys, manual)
 
 
 class Commands:

@@ -15,6 +15,7 @@ from runtime.errors import UsageError
 from runtime.model import Role
 from runtime.origins import origins
 from runtime.parts import hosts_of
+from runtime.store.faces import ALL
 from runtime.story import Story
 from runtime.update import Change, create_app, update_app
 
@@ -25,13 +26,15 @@ def apps(desk: Desk) -> None:
     """List the apps that your key may see."""
     with desk.parts.store.read() as tx:
         found = [app for app in tx.apps.all() if sees(desk.operator, app.name)]
+        faces = {app.name: tx.faces.of(app.name) for app in found}
     settings = desk.parts.settings
     rows = [
         {
             "app": app.name,
             "release": None if app.current_release is None else f"v{app.current_release}",
             "branch": app.branch,
-            "url": settings.url_of(settings.host_of(app.name)),
+            "url": settings.url_of(settings.host_of(app.name), https=faces[app.name].https_only),
+            "maintenance": None if faces[app.name].maintenance is None else "on",
             "created": app.created_at,
         }
         for app in found
@@ -81,8 +84,10 @@ def info(desk: Desk, app: str) -> None:
     """Show an app: its release, where it answers, and where each of its values comes from."""
     with desk.parts.store.read() as tx:
         row, release = tx.apps.get(app), tx.releases.current(app)
-        layer, scale = tx.apps.layer(app), tx.apps.scale(app)
+        layer, scale, face = tx.apps.layer(app), tx.apps.scale(app), tx.faces.of(app)
+        stopped = sorted(tx.faces.stopped(app))
     facts: dict[str, object] = {"app": app, "created": row.created_at, "branch": row.branch, "release": None}
+    facts |= {"maintenance": "off" if face.maintenance is None else face.maintenance or "on"}
     values: list[dict[str, Any]] = []
     if release is not None:
         facts |= {
@@ -91,8 +96,12 @@ def info(desk: Desk, app: str) -> None:
             "manifest": release.spec.dialect.value,
             "built_with": list(release.image.languages),
             "image": release.image.id,
-            "urls": [desk.parts.settings.url_of(host) for host in hosts_of(desk.parts.settings, release)],
+            "urls": [
+                desk.parts.settings.url_of(host, https=face.https_only)
+                for host in hosts_of(desk.parts.settings, release, face)
+            ],
             "processes": [f"{process.name} x{process.replicas}" for process in release.spec.processes],
+            "stopped": ["all"] if ALL in stopped else stopped,
             "cron": [job.name for job in release.spec.crons],
             "redis": "yes" if release.spec.redis else "no",
         }
