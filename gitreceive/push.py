@@ -73,7 +73,7 @@ class Pushes:
             self.apps.create(app, operator.name)
         repository = self.apps.repository(app)
         if not (repository / "HEAD").exists():
-            await _make_repository(repository)
+            await make_repository(repository)
         return str(repository)
 
     async def push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:
@@ -169,6 +169,11 @@ class Pushes:
         _, changed = await self._git(app, "diff", "--shortstat", live.commit, update.new)
         return changed.strip() or f"from the same files as {live.label}"
 
+    async def _tip(self, app: str, branch: str | None) -> str:
+        """The commit that a branch is at; ABSENT when nothing was pushed to it."""
+        there = branch is not None and (self.apps.repository(app) / "HEAD").exists()
+        return await self._commit_of(app, f"{HEADS}{branch}") if there else ABSENT
+
     async def _commit_of(self, app: str, ref: str) -> str:
         _, output = await self._git(app, "rev-parse", "--verify", "--quiet", ref)
         return output.strip() or ABSENT
@@ -184,16 +189,21 @@ class Pushes:
         return git.returncode or 0, output.decode(errors="replace")
 
     async def rebuild(self, app: str, who: str, story: Story, *, no_cache: bool) -> None:
-        """Build the live commit again and take it live. Raises LockstepError when nothing is live."""
+        """Build the live commit again and take it live; of an app that is not live yet, the tip of its branch.
+
+        Raises LockstepError when it has neither.
+        """
         with self._parts.store.read() as tx:
-            current = tx.releases.current(app)
-        if current is None:
+            current, branch = tx.releases.current(app), tx.apps.get(app).branch
+        commit = await self._tip(app, branch) if current is None else current.commit
+        if commit == ABSENT:
             raise LockstepError(f"nothing of {app} is live: push to it")
+        what = f"first build of {branch}" if current is None else f"rebuild of {current.label}"
 
         async def make(_: Deploy, story: Story) -> Draft:
-            return await self._build(app, current.commit, story, no_cache, f"rebuild of {current.label}")
+            return await self._build(app, commit, story, no_cache, what)
 
-        await self.deployer.deploy(app, kind="rebuild", who=who, commit=current.commit, make=make, story=story)
+        await self.deployer.deploy(app, kind="rebuild", who=who, commit=commit, make=make, story=story)
 
     async def _build(self, app: str, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
         order = self._order(app, commit, no_cache)
@@ -214,7 +224,8 @@ def _refusal(update: RefUpdate, branch: str | None) -> str | None:
     return None
 
 
-async def _make_repository(path: Path) -> None:
+async def make_repository(path: Path) -> None:
+    """An empty bare repository. Raises LockstepError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     git = await asyncio.create_subprocess_exec(
         *("git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path)),

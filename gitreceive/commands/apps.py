@@ -1,4 +1,4 @@
-"""apps, apps:create, apps:update, apps:info, apps:destroy."""
+"""apps, apps:create, apps:update, apps:info, apps:clone, apps:destroy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gitreceive.access import require, sees
+from gitreceive.cloning import clone_app
 from gitreceive.commands.appflags import change_of, delete_options, settings_options
 from gitreceive.commands.base import app_argument, confirm, force_option, json_option, registry
 from gitreceive.commands.desk import Desk
@@ -110,6 +111,24 @@ def info(desk: Desk, app: str) -> None:
     if values and not desk.as_json:
         desk.say("")
         desk.show(values, nothing="")
+
+
+@registry.command("apps:clone", role=Role.DEVELOPER)
+@app_argument
+@click.argument("new", metavar="NEW")
+@click.option("--with-secrets", is_flag=True, help="Copy the config values too, not their names alone.")
+async def clone(desk: Desk, app: str, new: str, with_secrets: bool) -> None:
+    """Make a new app with the commits and the settings of another; it runs after a push or 'rebuild'.
+
+    Data is not copied: no volumes, no Redis keys, no logs, no releases. Nor are domains.
+
+    ssh paas@HOST -- apps:clone shop shop-staging
+    """
+    missing = await clone_app(desk.parts, desk.operations.apps, desk.operator, app, new, with_values=with_secrets)
+    desk.say(f"{new} has the commits and the settings of {app} and none of its data; nothing of it runs yet")
+    if missing:
+        desk.say(f"set its values: config:set {new} {' '.join(f'{name}=…' for name in missing)}")
+    desk.say(f"take it live with 'rebuild {new}', or push to it")
 
 
 @registry.command("apps:destroy", role=Role.ADMIN)
