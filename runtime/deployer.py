@@ -172,7 +172,8 @@ class Deployer:
         deploy = progress.deploy
         with self._parts.store.read() as tx:
             previous = tx.apps.get(deploy.app).current_release
-            story.hide(tuple(Secret(value) for value in tx.apps.config(deploy.app).values()))
+            known = set(tx.apps.config(deploy.app).values())
+        story.hide(tuple(map(Secret, known)))
         move(self._parts, progress, DeployState.BUILDING, previous=previous)
         try:
             draft = self._layered(deploy.app, await make(deploy, story))
@@ -181,6 +182,7 @@ class Deployer:
         except LockstepError as error:
             raise DeployError(_phase_of(error), explain(error)) from error
         release = self._record(progress.deploy, draft, spec)
+        story.hide(tuple(map(Secret, known | set(release.config.values()))))
         move(self._parts, progress, DeployState.PREPARE, release=release.number)
         return release
 

@@ -323,7 +323,7 @@ class Deploy(Value):
 
     id: int
     app: AppName
-    kind: str  # push, config, rollback, rebuild
+    kind: str  # push, config, rollback, rebuild, restart
     state: DeployState
     who: str
     commit: str | None

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from runtime.layer import Layer, ScheduledJob, WorkerJob, base_of, default_limits
-from runtime.model import MIB, AppSpec, CronJob, Dialect, Hook, Limits, Process, ProcessKind, Release, WorkerFailure
+from runtime.model import (
+    MIB,
+    WEB,
+    AppSpec,
+    CronJob,
+    Dialect,
+    Hook,
+    Limits,
+    Process,
+    ProcessKind,
+    Release,
+    WorkerFailure,
+)
 
 APP: Final = "app"
 DEFAULT: Final = "default"  # of the platform; the manifest says nothing, or the same
@@ -36,6 +49,25 @@ def origins(release: Release, layer: Layer, scale: dict[str, int]) -> list[Known
         found += sheet.hook(hook)
     found.append(sheet.worker_failure(release.spec.worker_failure))
     return found + sheet.variables(release)
+
+
+def given(layer: Layer, config: Iterable[str], scale: dict[str, int]) -> list[Known]:
+    """What the settings of an app say, before there is a release whose spec they are part of."""
+    web = {"size": layer.size, "replicas": scale.get(WEB)}
+    things: list[tuple[str, Iterable[tuple[str, object]]]] = [
+        ("web", web.items()),
+        *((f"worker {job.name}", job) for job in layer.workers),
+        *((f"cron {job.name}", job) for job in layer.crons),
+        ("deploy job", layer.deploy_job),
+        ("workers", [("failure", layer.worker_failure)]),
+        ("env", dict.fromkeys(sorted(config), MASK).items()),
+    ]
+    return [
+        Known(what, key, str(value), APP)
+        for what, values in things
+        for key, value in values
+        if value is not None and not (key == "name" and what.endswith(f" {value}"))
+    ]
 
 
 class _Sheet:

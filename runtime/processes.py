@@ -102,7 +102,7 @@ async def _restart_all(
         what = "ps:restart" if process is None else f"ps:restart {process}"
         return Draft(current.commit, current.image, base_of(current), what)
 
-    await deployer.deploy(live.app, kind="config", who=who, commit=live.commit, make=make, story=story)
+    await deployer.deploy(live.app, kind="restart", who=who, commit=live.commit, make=make, story=story)
 
 
 async def _see_up(parts: Parts, service: Service, release: Release, process: Process) -> None:

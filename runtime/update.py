@@ -128,7 +128,8 @@ async def update_app(
     async def once_live() -> None:
         with parts.store.write() as tx:
             _write_rest(parts, tx, app, change, who)
-        await Converger(parts).converge(app)
+        if change.replicas is not None or change.unset_replicas:
+            await Converger(parts).converge(app)
 
     return await deployer.deploy(
         app, kind="config", who=who, commit=current.commit, make=make, story=story, once_live=once_live
@@ -141,10 +142,12 @@ async def _without_release(parts: Parts, deployer: Deployer, app: str, change: C
         if not free:
             raise Locked(f"{app} is being deployed: change it when that has ended")
         with parts.store.write() as tx:
-            if tx.apps.get(app).current_release is None:
+            live = tx.apps.get(app).current_release is not None
+            if not live:
                 put(tx, app, change, who, parts)
             _write_rest(parts, tx, app, change, who)
-        await Converger(parts).converge(app)
+        if live and (change.replicas is not None or change.unset_replicas):
+            await Converger(parts).converge(app)
 
 
 def put(tx: Transaction, app: str, change: Change, who: str, parts: Parts) -> None:

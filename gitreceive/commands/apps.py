@@ -14,7 +14,7 @@ from gitreceive.commands.base import app_argument, confirm, force_option, json_o
 from gitreceive.commands.desk import Desk
 from runtime.errors import UsageError
 from runtime.model import Role
-from runtime.origins import origins
+from runtime.origins import given, origins
 from runtime.parts import hosts_of
 from runtime.store.faces import ALL
 from runtime.story import Story
@@ -86,10 +86,10 @@ def info(desk: Desk, app: str) -> None:
     with desk.parts.store.read() as tx:
         row, release = tx.apps.get(app), tx.releases.current(app)
         layer, scale, face = tx.apps.layer(app), tx.apps.scale(app), tx.faces.of(app)
+        values = origins(release, layer, scale) if release is not None else given(layer, tx.apps.config(app), scale)
         stopped = sorted(tx.faces.stopped(app))
     facts: dict[str, object] = {"app": app, "created": row.created_at, "branch": row.branch, "release": None}
     facts |= {"maintenance": "off" if face.maintenance is None else face.maintenance or "on"}
-    values: list[dict[str, Any]] = []
     if release is not None:
         facts |= {
             "release": release.label,
@@ -106,11 +106,11 @@ def info(desk: Desk, app: str) -> None:
             "cron": [job.name for job in release.spec.crons],
             "redis": "yes" if release.spec.redis else "no",
         }
-        values = [dataclasses.asdict(known) for known in origins(release, layer, scale)]
-    desk.show_one(f"{app} information", {**facts, "values": values} if desk.as_json else facts)
-    if values and not desk.as_json:
+    rows = [dataclasses.asdict(known) for known in values]
+    desk.show_one(f"{app} information", {**facts, "values": rows} if desk.as_json else facts)
+    if rows and not desk.as_json:
         desk.say("")
-        desk.show(values, nothing="")
+        desk.show(rows, nothing="")
 
 
 @registry.command("apps:clone", role=Role.DEVELOPER)

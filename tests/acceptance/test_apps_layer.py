@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import secrets
+import shlex
 import shutil
 import socket
 import ssl
@@ -157,12 +158,23 @@ def test_a_deploy_job_that_fails_leaves_settings_and_release_as_they_were(instan
     info = instance.json("apps:info", APP)
     assert (info["release"], info["branch"]) == (before, "main")
     assert not [row for row in info["values"] if row["what"].startswith("deploy job") or row["key"] == "BROKEN"]
-    done = instance.ssh("apps:update", APP, "--deploy-job-command", "'echo ready to go'", "--replicas", "2")
+    done = instance.ssh(
+        "apps:update",
+        APP,
+        "--deploy-job-command",
+        "'echo ready to go, $SECOND'",
+        "--replicas",
+        "2",
+        "--env",
+        "SECOND=open-wide",
+    )
     assert done.code == 0, done.all
-    assert "ready to go" in done.out
+    assert "ready to go, ***" in done.out
     assert {"web.1", "web.2"} <= set(running(instance))
     assert value(instance, "web", "replicas") == ("2", "app")
-    assert instance.ssh("apps:update", APP, "--delete-deploy-job", "--unset-replicas").code == 0
+    assert (
+        instance.ssh("apps:update", APP, "--delete-deploy-job", "--unset-replicas", "--delete-env", "SECOND").code == 0
+    )
     assert set(running(instance)) == {"web.1", "plodder.1", "clock.1"}
 
 
@@ -206,6 +218,17 @@ def test_statistics_are_read_from_the_engine(instance: Instance, live: Work) -> 
     text = instance.ssh("ps", APP, "-o", "stats").out
     assert "M of 512M" in text
     assert "MEMORY %" in text
+
+
+def test_a_process_that_eats_its_memory_is_a_crash_loop_and_says_why(instance: Instance, live: Work) -> None:
+    eater = shlex.quote("python3 -c 'x = b\"x\" * 10**9'")
+    done = instance.ssh("apps:update", APP, "--worker-job-name", "eater", "--worker-job-command", eater)
+    assert done.code == 0, done.all  # the dialect's policy: it stays live with a warning
+    until(lambda: running(instance)["eater.1"]["state"] == "crash loop", "the crash loop", 60)
+    found = running(instance)["eater.1"]
+    assert (found["last_exit"], found["restarts"] >= 3) == ("137 (out of memory)", True)
+    assert "crash loop (" in instance.ssh("ps", APP).out
+    assert instance.ssh("apps:update", APP, "--delete-worker-job", "eater").code == 0
 
 
 def test_web_restarts_under_load_without_a_lost_request(instance: Instance, live: Work) -> None:
