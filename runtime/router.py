@@ -144,6 +144,7 @@ class Router:
                 await self._change("POST", "/load", less, f"to drop the route of {app}")
             elif routed:
                 await self._change("DELETE", f"/id/{route_id(app)}", None, f"to drop the route of {app}")
+            if routed:
                 self._keep(await self.config())
             return self._board.forget(app) or routed
 

@@ -179,7 +179,8 @@ def with_tls(config: Json, tls: Tls) -> Json:
         "tls_connection_policies": [{}],  # applies to every port but http_port
     }
     http = {"http_port": HTTP_PORT, "https_port": HTTPS_PORT, "servers": {**servers, "apps": apps}}
-    hosts = sorted({host for item in apps_in(config) for match in item["match"] for host in match["host"]})
+    matches = (match for item in apps_in(config) for match in item.get("match", ()))
+    hosts = sorted({host for match in matches for host in match.get("host", ())})
     return {**config, "apps": {**config["apps"], "http": http, **certificates(hosts, tls)}}
 
 
