@@ -90,6 +90,7 @@ def _operators_command(name: str) -> click.Command:
 @click.option("--admin-key", type=click.Path(path_type=Path), required=True, help="A public key file (.pub).")
 @click.option("--ssh-port", type=click.IntRange(0, 65535), help="For git and ssh; 2222 by default.")
 @click.option("--http-port", type=click.IntRange(1, 65535), help="For the apps' visitors; 8080 by default.")
+@click.option("--https-port", type=click.IntRange(1, 65535), help="For visitors by https; none by default.")
 @click.option("--domain", help="Apps answer at APP.DOMAIN; localhost by default.")
 @click.option("--instance", help="Name of everything this instance makes on the engine; lockstep by default.")
 def init(home: Path, admin_key: Path, **chosen: Any) -> None:

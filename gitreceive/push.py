@@ -19,6 +19,7 @@ from runtime.deployer import Deployer, Draft
 from runtime.difference import difference
 from runtime.ending import reason
 from runtime.errors import LockstepError, UsageError, explain
+from runtime.layer import merge
 from runtime.model import Deploy, Key, Release, Role
 from runtime.parts import Parts
 from runtime.story import Story
@@ -88,7 +89,7 @@ class Pushes:
             write_down(self._parts, dataclasses.replace(deed, action="apps:create", detail="by its first push"), "ok")
         repository = self.apps.repository(app)
         if not (repository / "HEAD").exists():
-            await _make_repository(repository)
+            await make_repository(repository)
         return str(repository)
 
     async def push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:
@@ -170,12 +171,13 @@ class Pushes:
     async def _plan(self, push: Push, update: RefUpdate, options: Options, out: Lines) -> RefResult:
         """Say what a deploy of this commit would change; nothing is built, nothing moves."""
         story = Story(out.write)
+        with self._parts.store.read() as tx:
+            live, layer = tx.releases.current(push.app), tx.apps.layer(push.app)
         try:
-            spec, plan = await plan_commit(self._stack, self._order(push.app, update.new, options.no_cache), story)
+            asked, plan = await plan_commit(self._stack, self._order(push.app, update.new, options.no_cache), story)
+            spec = merge(asked, layer)
         except LockstepError as error:
             return RefResult(update.ref, f"plan failed: {explain(error)}".splitlines()[0])
-        with self._parts.store.read() as tx:
-            live = tx.releases.current(push.app)
         story.step(f"Plan for {push.app}: {'a first release' if live is None else f'a release after {live.label}'}")
         story.detail(
             f"image: built with {', '.join(plan.languages)}, {await self._source_change(push.app, live, update)}"
@@ -190,6 +192,11 @@ class Pushes:
             return "for the first time"
         _, changed = await self._git(app, "diff", "--shortstat", live.commit, update.new)
         return changed.strip() or f"from the same files as {live.label}"
+
+    async def _tip(self, app: str, branch: str | None) -> str:
+        """The commit that a branch is at; ABSENT when nothing was pushed to it."""
+        there = branch is not None and (self.apps.repository(app) / "HEAD").exists()
+        return await self._commit_of(app, f"{HEADS}{branch}") if there else ABSENT
 
     async def _commit_of(self, app: str, ref: str) -> str:
         _, output = await self._git(app, "rev-parse", "--verify", "--quiet", ref)
@@ -206,16 +213,21 @@ class Pushes:
         return git.returncode or 0, output.decode(errors="replace")
 
     async def rebuild(self, app: str, who: str, story: Story, *, no_cache: bool) -> None:
-        """Build the live commit again and take it live. Raises LockstepError when nothing is live."""
+        """Build the live commit again and take it live; of an app that is not live yet, the tip of its branch.
+
+        Raises LockstepError when it has neither.
+        """
         with self._parts.store.read() as tx:
-            current = tx.releases.current(app)
-        if current is None:
+            current, branch = tx.releases.current(app), tx.apps.get(app).branch
+        commit = await self._tip(app, branch) if current is None else current.commit
+        if commit == ABSENT:
             raise LockstepError(f"nothing of {app} is live: push to it")
+        what = f"first build of {branch}" if current is None else f"rebuild of {current.label}"
 
         async def make(deploy: Deploy, story: Story) -> Draft:
-            return await self._build(deploy, current.commit, story, no_cache, f"rebuild of {current.label}")
+            return await self._build(deploy, commit, story, no_cache, what)
 
-        await self.deployer.deploy(app, kind="rebuild", who=who, commit=current.commit, make=make, story=story)
+        await self.deployer.deploy(app, kind="rebuild", who=who, commit=commit, make=make, story=story)
 
     async def _build(self, deploy: Deploy, commit: str, story: Story, no_cache: bool, message: str | None) -> Draft:
         """Build when it is the deploy's turn: builds are what a machine can do only few of at once."""
@@ -250,7 +262,8 @@ def _refusal(update: RefUpdate, branch: str | None) -> str | None:
     return None
 
 
-async def _make_repository(path: Path) -> None:
+async def make_repository(path: Path) -> None:
+    """An empty bare repository. Raises LockstepError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     git = await asyncio.create_subprocess_exec(
         *("git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path)),

@@ -37,7 +37,7 @@ class Shells:
         async def opened() -> int:
             require(operator, Role.DEVELOPER, app, command=action)
             if action == SFTP:
-                return await self._files(operator, app, streams)
+                return await self._files(app, streams)
             if knock.subsystem is not None:
                 raise UsageError(f"'{knock.subsystem[:40]}' is not offered: {app}@ has a shell, sftp and scp")
             if sign and not process:
@@ -48,8 +48,8 @@ class Shells:
         code: int = await recorded(self._operations.parts, deed, opened)
         return code
 
-    async def _files(self, operator: Key, app: str, streams: Streams) -> int:
-        async with files_of(self._operations.runs, app, operator.name) as console:
+    async def _files(self, app: str, streams: Streams) -> int:
+        async with files_of(self._operations.runs, app) as console:
             return await bridge(console, streams)
 
     async def _shell(self, visit: Visit, streams: Streams) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,10 +11,13 @@ from runtime import names
 from runtime.converge import Converger
 from runtime.deployer import Deployer, Draft, Outcome
 from runtime.errors import Conflict, LockstepError, NotFound, UsageError
+from runtime.layer import base_of
 from runtime.locks import Locked
 from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, env_name
 from runtime.parts import Parts
 from runtime.scheduler.runlog import RunLogs
+from runtime.store import Transaction
+from runtime.store.faces import ALL
 from runtime.story import Story
 
 VALUE_LIMIT = 64 * 1024  # bytes of one config value
@@ -41,13 +44,18 @@ class Apps:
     def repository(self, app: str) -> Path:
         return self._parts.settings.repositories / f"{app}.git"
 
-    def create(self, name: str) -> App:
-        """Raises UsageError for a bad name, LockstepError when there is such an app."""
+    def create(self, name: str, settings: Callable[[Transaction], None] = lambda _: None) -> App:
+        """Make an app and, in the same transaction, write its `settings`.
+
+        Raises UsageError for a bad name, LockstepError when there is such an app.
+        """
         check_app_name(name)
         with self._parts.store.write() as tx:
             if tx.apps.find(name) is not None:
                 raise LockstepError(f"there is an app '{name}' already: choose another name")
-            return tx.apps.create(name, self._parts.clock())
+            app = tx.apps.create(name, self._parts.clock())
+            settings(tx)
+        return app
 
     async def destroy(self, name: str) -> None:
         """Remove everything the app has: processes, route, network, volumes, images, keys in Redis, repository.
@@ -80,7 +88,7 @@ class Apps:
     ) -> Outcome | None:
         """Set values; a live app gets a new release from them, in one deploy for all. None: nothing is live yet."""
         for name, value in values.items():
-            _check_value(name, value)
+            check_value(name, value)
         return await self._change_config(app, values, (), who, story, told(verb, values))
 
     async def unset_config(self, app: str, unset: tuple[str, ...], who: str, story: Story) -> Outcome | None:
@@ -104,6 +112,7 @@ class Apps:
             if not free:
                 raise Locked(f"{app} is being deployed: scale it when that has ended")
             with self._parts.store.write() as tx:
+                _check_not_stopped(app, wanted, tx.faces.stopped(app))
                 for process, replicas in wanted.items():
                     tx.apps.set_scale(app, process, replicas)
             await Converger(self._parts).converge(app)
@@ -134,7 +143,7 @@ class Apps:
                 live, config = tx.releases.current(app), tx.apps.config(app)
             if live is None:
                 raise LockstepError(f"the release of {app} that was live has been undone meanwhile: try again")
-            return Draft(live.commit, live.image, live.spec, description, changed(config))
+            return Draft(live.commit, live.image, base_of(live), description, changed(config))
 
         return await self._deployer.deploy(app, kind="config", who=who, commit=current.commit, make=make, story=story)
 
@@ -189,7 +198,15 @@ def told(verb: str, names: Iterable[str]) -> str:
     return " ".join((verb, *found[:NAMES_TOLD], *more))
 
 
-def _check_value(name: str, value: str) -> None:
+def _check_not_stopped(app: str, wanted: Iterable[str], stopped: frozenset[str]) -> None:
+    for process in wanted:
+        if stopped & {process, ALL}:
+            raise LockstepError(
+                f"{process} of {app} is stopped: start it with 'ps:start {app} {process}', then scale it"
+            )
+
+
+def check_value(name: str, value: str) -> None:
     try:
         env_name(name)
     except ValueError as error:

@@ -11,7 +11,8 @@ from runtime.engine import specs
 from runtime.engine.tasks import Service
 from runtime.errors import Conflict, DeadlinePassed, NotFound, RouterError, explain
 from runtime.model import ProcessKind, Release
-from runtime.parts import Parts, place_of, route_of, scaled
+from runtime.parts import Parts, place_of, route_in, scaled
+from runtime.routes import Route
 from runtime.secrets import make_password
 from runtime.waiting import ticks
 
@@ -38,14 +39,17 @@ class Converger:
         """
         with self._parts.store.read() as tx:
             current = tx.releases.current(app)
+            target = None if current is None else route_in(tx, self._parts.settings, current)
         number = None if current is None else current.number
         release = None if current is None else scaled(self._parts.store, current)
         done = await self._remove_hooks(app)
         done += await self._stop_foreign_workers(app, number)
         if release is not None:
             done += await set_stage(self._parts, release)
+            if target is not None and target.closed is not None:
+                done += await self._route(app, target)  # nobody is sent to a web that is about to end
             done += await self._ensure(release, ProcessKind.WEB)
-        done += await self._route(app, current)
+        done += await self._route(app, target)
         if release is not None:
             done += await self._ensure(release, ProcessKind.WORKER)
             done += await self._remove_strangers(release)
@@ -114,6 +118,8 @@ class Converger:
                 continue
             spec = specs.process_service(release, process, place, replicas=process.replicas)
             found = there.get(str(spec["Name"]))
+            if found is not None and kind is ProcessKind.WEB and process.replicas == 0:
+                done += await self._drain([found])
             service = await self._parts.fleet.ensure_service(spec)
             if found is None:
                 done.append(f"made {spec['Name']}")
@@ -153,11 +159,11 @@ class Converger:
             await self._parts.fleet.remove_service(service)
         return [f"removed {service.name}" for service in strangers]
 
-    async def _route(self, app: str, release: Release | None) -> list[str]:
-        target = None if release is None else route_of(self._parts.settings, release)
+    async def _route(self, app: str, target: Route | None) -> list[str]:
         if target is None:
             return [f"took away the route of {app}"] if await self._parts.router.forget(app) else []
-        return [f"pointed {app} to {target.service}"] if await self._parts.router.point(target) else []
+        where = "its closed page" if target.closed is not None else target.service
+        return [f"pointed {app} to {where}"] if await self._parts.router.point(target) else []
 
 
 async def set_stage(parts: Parts, release: Release) -> list[str]:

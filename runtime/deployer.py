@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -12,6 +13,8 @@ from typing import Any
 from runtime.deploylog import DeployLogs
 from runtime.ending import tell_failure, tell_success
 from runtime.errors import DeployError, LockstepError, ManifestError, SourceError, explain
+from runtime.hosts import owner_of
+from runtime.layer import Layer, merge
 from runtime.locks import AppLocks
 from runtime.logbook.telling import tell_log
 from runtime.model import AppSpec, Deploy, DeployState, Image, Release, Secret
@@ -29,9 +32,10 @@ class Draft:
 
     commit: str
     image: Image
-    spec: AppSpec
+    spec: AppSpec  # as the manifest alone has it
     description: str
     config: dict[str, str] | None = None  # None: the app's values as they are now
+    layer: Layer | None = None  # None: the app's settings as they are now
 
 
 @dataclass(frozen=True)
@@ -173,30 +177,50 @@ class Deployer:
         deploy = progress.deploy
         with self._parts.store.read() as tx:
             previous = tx.apps.get(deploy.app).current_release
-            story.hide(tuple(Secret(value) for value in tx.apps.config(deploy.app).values()))
+            known = set(tx.apps.config(deploy.app).values())
+        story.hide(tuple(map(Secret, known)))
         move(self._parts, progress, DeployState.BUILDING, previous=previous)
         try:
-            draft = await make(progress.deploy, story)
+            draft = self._layered(deploy.app, await make(deploy, story))
+            spec = merge(draft.spec, draft.layer or Layer())
+            self._check_host(deploy.app, spec)
         except LockstepError as error:
             raise DeployError(_phase_of(error), explain(error)) from error
-        release = self._record(progress.deploy, draft)
+        release = self._record(progress.deploy, draft, spec)
+        story.hide(tuple(map(Secret, known | set(release.config.values()))))
         move(self._parts, progress, DeployState.PREPARE, release=release.number)
         return release
 
-    def _record(self, deploy: Deploy, draft: Draft) -> Release:
+    def _layered(self, app: str, draft: Draft) -> Draft:
+        """The draft with the settings of the app that are to be part of it."""
+        if draft.layer is not None:
+            return draft
+        with self._parts.store.read() as tx:
+            return dataclasses.replace(draft, layer=tx.apps.layer(app))
+
+    def _check_host(self, app: str, spec: AppSpec) -> None:
+        """The manifest asks for no host name at which another app answers."""
+        if spec.host is not None:
+            with self._parts.store.read() as tx:
+                owner = owner_of(tx, self._parts.settings, spec.host, app)
+            if owner is not None:
+                raise ManifestError(f"{spec.dialect.value}: {spec.host} is in use by another app: choose another host")
+
+    def _record(self, deploy: Deploy, draft: Draft, spec: AppSpec) -> Release:
         with self._parts.store.write() as tx:
             release = Release(
                 app=deploy.app,
                 number=tx.releases.next_number(deploy.app),
                 commit=draft.commit,
                 image=draft.image,
-                spec=draft.spec,
+                spec=spec,
+                asked=None if spec == draft.spec else draft.spec,
                 config=tx.apps.config(deploy.app) if draft.config is None else draft.config,
                 created_at=self._parts.clock(),
                 created_by=deploy.who,
                 description=draft.description,
             )
-            tx.releases.add(release)
+            tx.releases.add(release, draft.layer)
         return release
 
     async def _see_through(self, cutover: Cutover, once_live: Callable[[], Awaitable[None]] | None) -> None:

@@ -24,7 +24,7 @@ class Welcome:
     @property
     def of_nobody(self) -> bool:
         """The router itself says that no app has this host name."""
-        return self.status == NOBODY["status_code"] and self.body == NOBODY["body"]
+        return bool(self.status == NOBODY["status_code"] and self.body == NOBODY["body"])
 
 
 async def ask_front_door(settings: Settings, host: str, path: str) -> Welcome | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runtime.deployer import Deployer, Draft, Outcome
 from runtime.errors import LockstepError
+from runtime.layer import base_of
 from runtime.model import Deploy, Release
 from runtime.parts import Parts
 from runtime.story import Story
@@ -18,7 +19,10 @@ async def roll_back(parts: Parts, deployer: Deployer, app: str, number: int | No
 
     async def make(_: Deploy, story: Story) -> Draft:
         story.step(f"Rolling back to {target.label}: {target.description}")
-        return Draft(target.commit, target.image, target.spec, f"rollback to {target.label}", target.config)
+        with parts.store.read() as tx:
+            layer = tx.releases.layer(app, target.number)
+        what = f"rollback to {target.label}"
+        return Draft(target.commit, target.image, base_of(target), what, target.config, layer)
 
     return await deployer.deploy(app, kind="rollback", who=who, commit=target.commit, make=make, story=story)
 

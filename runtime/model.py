@@ -287,6 +287,7 @@ class Release(Value):
     commit: str  # 40 hex digits
     image: Image
     spec: AppSpec
+    asked: AppSpec | None = None  # what the manifest says, where the settings of the app change it in `spec`
     config: dict[str, str]  # config:set values at the moment the release was made
     created_at: datetime
     created_by: str
@@ -325,7 +326,7 @@ class Deploy(Value):
 
     id: int
     app: AppName
-    kind: str  # push, config, rollback, rebuild
+    kind: str  # push, config, rollback, rebuild, restart
     state: DeployState
     who: str
     commit: str | None
@@ -350,7 +351,6 @@ class App(Value):
     created_at: datetime
     current_release: int | None = None
     branch: str | None = None  # the branch that deploys; None until the first push
-    worker_failure: WorkerFailure | None = None  # overrides the spec's
 
 
 class RunState(StrEnum):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
-from runtime import names
+from runtime import names, pages
 from runtime.engine.fleet import Fleet
 from runtime.engine.specs import Place
+from runtime.face import Face
 from runtime.logbook.logbook import Logbook
 from runtime.model import Release
 from runtime.place import place_in, scaled_in
@@ -16,7 +18,9 @@ from runtime.router import Router
 from runtime.routes import Route
 from runtime.services.redis import SharedRedis
 from runtime.settings import Settings
-from runtime.store import Store
+from runtime.store import Store, Transaction
+
+PLAIN: Final = Face()
 
 
 def now() -> datetime:
@@ -38,27 +42,35 @@ class Parts:
     logbook: Logbook = field(default_factory=Logbook)  # of the server; elsewhere nothing is kept
 
 
-def hosts_of(settings: Settings, release: Release) -> tuple[str, ...]:
-    """The host names of an app, the one its manifest asks for first."""
-    own = settings.host_of(release.app)
-    asked = release.spec.host
-    return (own,) if asked is None or asked == own else (asked, own)
+def hosts_of(settings: Settings, release: Release, face: Face = PLAIN) -> tuple[str, ...]:
+    """The host names of an app, the one its manifest asks for first, those that were added to it last."""
+    asked = () if release.spec.host is None else (release.spec.host,)
+    return tuple(dict.fromkeys((*asked, settings.host_of(release.app), *face.domains)))
 
 
-def route_of(settings: Settings, release: Release) -> Route | None:
+def route_of(settings: Settings, release: Release, face: Face = PLAIN) -> Route | None:
     """Where the router sends the app's requests while `release` is live; None for an app without web."""
     web = release.spec.web
     if web is None or web.port is None:
         return None
     service = names.service(settings.instance, release.app, web.name, release.number)
-    return Route(release.app, hosts_of(settings, release), service, web.port)
+    closed = None if face.maintenance is None else pages.maintenance(face.maintenance)
+    if closed is None and web.replicas == 0:
+        closed = pages.STOPPED
+    https = settings.https_port if face.https_only else None
+    return Route(release.app, hosts_of(settings, release, face), service, web.port, closed, https)
+
+
+def route_in(tx: Transaction, settings: Settings, release: Release) -> Route | None:
+    """`route_of` the release, with what operators want of its app."""
+    return route_of(settings, scaled_in(tx, release), tx.faces.of(release.app))
 
 
 def routes_of(settings: Settings, store: Store) -> tuple[Route, ...]:
     """The routes of all live releases: what the store says the router's config is."""
     with store.read() as tx:
         live = [tx.releases.current(app.name) for app in tx.apps.all()]
-    found = (route_of(settings, release) for release in live if release is not None)
+        found = [route_in(tx, settings, release) for release in live if release is not None]
     return tuple(target for target in found if target is not None)
 
 

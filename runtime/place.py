@@ -6,8 +6,9 @@ from typing import Final
 
 from runtime import names
 from runtime.engine.specs import Place
-from runtime.model import Release
+from runtime.model import Process, Release
 from runtime.store import Transaction
+from runtime.store.faces import ALL
 
 REDIS_HOST: Final = "redis"  # the name under which apps find the shared server on their network
 REDIS_PORT: Final = 6379
@@ -25,10 +26,11 @@ def place_in(tx: Transaction, instance: str, release: Release) -> Place:
 
 
 def scaled_in(tx: Transaction, release: Release) -> Release:
-    """The release with the replicas that an operator asked for in the place of its manifest's."""
-    wanted = tx.apps.scale(release.app)
-    processes = tuple(
-        process.model_copy(update={"replicas": wanted.get(process.name, process.replicas)})
-        for process in release.spec.processes
-    )
+    """The release with the replicas that an operator asked for in the place of its manifest's; none where stopped."""
+    wanted, stopped = tx.apps.scale(release.app), tx.faces.stopped(release.app)
+
+    def replicas(process: Process) -> int:
+        return 0 if stopped & {process.name, ALL} else wanted.get(process.name, process.replicas)
+
+    processes = tuple(process.model_copy(update={"replicas": replicas(process)}) for process in release.spec.processes)
     return release.model_copy(update={"spec": release.spec.model_copy(update={"processes": processes})})

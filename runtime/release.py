@@ -23,7 +23,7 @@ from runtime.engine.tasks import Service
 from runtime.errors import DeployError, LockstepError, explain
 from runtime.faults import fault_point
 from runtime.model import AppSpec, Deploy, DeployState, Health, Process, Release, WorkerFailure
-from runtime.parts import Parts, hosts_of, place_of, route_of, scaled
+from runtime.parts import Parts, hosts_of, place_of, route_in, scaled
 from runtime.proof import Proof
 from runtime.store import Transaction
 from runtime.story import Story
@@ -95,11 +95,12 @@ def move(parts: Parts, progress: Progress, state: DeployState, **changes: object
 
 
 def _make_current(tx: Transaction, deploy: Deploy, number: int | None, now: datetime) -> None:
-    """The commit: the app's row, and with it the config values that belong to the release."""
+    """The commit: the app's row, and with it the config values and settings that belong to the release."""
     tx.apps.set_current(deploy.app, number)
     if number is not None:
         release = tx.releases.get(deploy.app, number)
         what = release.description if number == deploy.release else f"{deploy.kind} undone, back to {release.label}"
+        tx.apps.set_layer(deploy.app, tx.releases.layer(deploy.app, number))
         tx.apps.replace_config(deploy.app, release.config, deploy.who, now, what)
 
 
@@ -243,7 +244,8 @@ class Cutover:
         """The point of no return: `move` to SWITCH writes the row."""
 
     async def switch(self) -> None:
-        target = route_of(self.parts.settings, self.release)
+        with self.parts.store.read() as tx:
+            target = route_in(tx, self.parts.settings, self.release)
         if target is None:
             await self.parts.router.forget(self.release.app)
         else:
@@ -316,7 +318,7 @@ class Cutover:
             await self.proof.until_settled(service, self.parts.settings.settle)
         except LockstepError as error:
             tail = await self.proof.last_lines(service)
-            if self._worker_policy() is WorkerFailure.UNDO:
+            if self.release.spec.worker_failure is WorkerFailure.UNDO:
                 raise DeployError("start", explain(error), tail) from None
             self.story.trouble(f"worker {worker.name} is not up: {explain(error)}")
             self.story.trouble(f"the release stays live and {worker.name} is started again and again")
@@ -326,11 +328,6 @@ class Cutover:
     async def _ensure(self, process: Process, replicas: int) -> Service:
         spec = specs.process_service(self.release, process, self.place, replicas=replicas)
         return await self.parts.fleet.ensure_service(spec)
-
-    def _worker_policy(self) -> WorkerFailure:
-        with self.parts.store.read() as tx:
-            app = tx.apps.get(self.release.app)
-        return app.worker_failure or self.release.spec.worker_failure
 
     def _note_pause(self) -> None:
         if self._quiesced_at is not None:

@@ -20,8 +20,10 @@ from runtime import names
 from runtime.engine.fleet import Fleet
 from runtime.errors import DeadlinePassed, EngineError, RouterError
 from runtime.routes import (
+    AUTHORITY,
     CONFIG,
     DIAL,
+    NOBODY,
     UNREACHED,
     Json,
     Route,
@@ -31,12 +33,15 @@ from runtime.routes import (
     route,
     route_id,
     same_config,
+    tls_of,
+    with_route,
 )
 from runtime.settings import Settings
 from runtime.switchboard import Switchboard, Target
 
 READY_DEADLINE: Final = 30.0  # seconds for a started router to answer
 ADMIN_DEADLINE: Final = 15.0  # seconds for one change
+VISIT_DEADLINE: Final = 10.0  # seconds that an app is given to answer a visitor
 
 Plan = tuple[tuple[Route, ...], frozenset[str]]  # the routes there should be, and the apps that are left as they are
 
@@ -64,17 +69,19 @@ class Router:
         self.container = names.platform(settings.instance, "router")
         self._board = Switchboard(settings.router_run)
         self._changing = asyncio.Lock()
+        self._tls = tls_of(settings)
 
     async def ensure(self, image: str) -> None:
         """Have the router's container run and answer."""
         if not (self._settings.router_run / CONFIG).exists():
-            self._keep(configuration(()))
+            self._keep(configuration((), tls=self._tls))
         try:
             await self._fleet.ensure_container(self.container, container(self._settings, image))
         except EngineError as error:
             if "port is already allocated" in str(error) or "address already in use" in str(error):
-                port = self._settings.http_port
-                raise RouterError(f"port {port} is taken: stop what listens there, or set http_port") from error
+                ports = {"http_port": self._settings.http_port, "https_port": self._settings.https_port}
+                taken = ", ".join(f"{port} ({name})" for name, port in ports.items() if port is not None)
+                raise RouterError(f"a port is taken, of {taken}: stop what listens there, or set another") from error
             raise
         await self._fleet.events.until("the router's first answer", READY_DEADLINE, self._answers)
 
@@ -97,9 +104,8 @@ class Router:
             config = await self.config()
             routes, left_alone = plan()
             found = self._link_all(routes, left_alone)
-            wanted = configuration(
-                routes, tuple(item for item in apps_in(config) if item["@id"] in map(route_id, left_alone))
-            )
+            others = tuple(item for item in apps_in(config) if item["@id"] in map(route_id, left_alone))
+            wanted = configuration(routes, others, self._tls)
             if not same_config(config, wanted):
                 await self._change("POST", "/load", wanted, "its config")
                 found += [(None, "loaded the router's config")]
@@ -108,7 +114,7 @@ class Router:
         return found
 
     async def point(self, target: Route) -> bool:
-        """Send an app's requests to another service, at once; requests under way finish where they are.
+        """Send an app's requests to another service, or close it, at once; requests under way finish where they are.
 
         False when they went there before.
         """
@@ -118,7 +124,11 @@ class Router:
             moved = self._link(target)
             if routed == wanted:
                 return moved
-            if routed is None:
+            if self._tls is not None:  # the hosts are part of what certificates are asked for
+                await self._change(
+                    "POST", "/load", with_route(await self.config(), target.app, target, self._tls), name
+                )
+            elif routed is None:
                 await self._change("PUT", "/config/apps/http/servers/apps/routes/0", wanted, name)
             else:
                 await self._change("PATCH", f"/id/{route_id(target.app)}", wanted, name)
@@ -129,8 +139,12 @@ class Router:
         """Take an app's route away; False when it has none."""
         async with self._changing:
             routed = await self._route_of(app) is not None
-            if routed:
+            if routed and self._tls is not None:
+                less = with_route(await self.config(), app, None, self._tls)
+                await self._change("POST", "/load", less, f"to drop the route of {app}")
+            elif routed:
                 await self._change("DELETE", f"/id/{route_id(app)}", None, f"to drop the route of {app}")
+            if routed:
                 self._keep(await self.config())
             return self._board.forget(app) or routed
 
@@ -162,19 +176,46 @@ class Router:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Answer(None)
 
+    async def authority(self) -> str:
+        """The certificate of the router's own authority, as PEM."""
+        status, answer = await self._admin("GET", f"/pki/ca/{AUTHORITY}")
+        if status >= 400:
+            raise RouterError(f"the router does not show its authority: {answer}")
+        return str(answer["root_certificate"])
+
+    async def answers_for(self, host: str) -> bool:
+        """Whether visitors who ask for this host name get to an app, by their own way in: the published port."""
+        at = "127.0.0.1" if self._settings.http_host == "0.0.0.0" else self._settings.http_host  # noqa: S104
+        timeout = aiohttp.ClientTimeout(total=VISIT_DEADLINE)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(
+                    f"http://{at}:{self._settings.http_port}/", headers={"Host": host}, allow_redirects=False
+                ) as response,
+            ):
+                return response.status != 404 or await response.content.read(200) != NOBODY["body"].encode()
+        except aiohttp.ClientError as error:
+            raise RouterError(f"the router does not answer on port {self._settings.http_port} ({error})") from None
+        except TimeoutError:
+            return True  # an app that takes its time: the router's own answer comes at once
+
     def _link_all(self, routes: tuple[Route, ...], left_alone: frozenset[str]) -> list[tuple[str | None, str]]:
         found: list[tuple[str | None, str]] = []
         for target in routes:
             if self._link(target):
-                found.append((target.app, f"pointed {target.app} to {target.service}"))
+                where = "its closed page" if target.closed is not None else target.service
+                found.append((target.app, f"pointed {target.app} to {where}"))
         for app in set(self._board.apps()) - {target.app for target in routes} - left_alone:
             self._board.forget(app)
             found.append((app, f"took away the link of {app}"))
         return found
 
     def _link(self, target: Route) -> bool:
+        """A closed app has no link: a connection that a browser opened ahead is answered like all others."""
         try:
-            return self._board.point(target.app, target.target)
+            wanted = target.target
+            return self._board.forget(target.app) if wanted is None else self._board.point(target.app, wanted)
         except OSError as error:
             raise RouterError(f"the link of {target.app} can not be written: {error}") from error
 

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     ssh_port: int = Field(default=2222, ge=0, le=65535)
     http_host: str = "0.0.0.0"  # noqa: S104 - as above
     http_port: int = Field(default=8080, ge=1, le=65535)
+    https_port: int | None = Field(default=None, ge=1, le=65535)  # None: no https
+    acme_email: str | None = Field(default=None, pattern=r"^[^@\s{}]+@[^@\s{}]+$")  # account for public certificates
     engine: str | None = None  # DOCKER_HOST of this instance
     base_image: str | None = None  # a Debian image to build the stacks on, instead of Debian's packages
     push_limit: int = Field(default=GIB, ge=1024)  # bytes that one push may bring
@@ -126,7 +128,9 @@ class Settings(BaseSettings):
     def host_of(self, app: str) -> str:
         return f"{app}.{self.domain}"
 
-    def url_of(self, host: str) -> str:
+    def url_of(self, host: str, *, https: bool = False) -> str:
+        if https and self.https_port is not None:
+            return f"https://{host}{'' if self.https_port == 443 else f':{self.https_port}'}/"
         port = "" if self.http_port == 80 else f":{self.http_port}"
         return f"http://{host}{port}/"
 

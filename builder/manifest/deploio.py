@@ -6,7 +6,7 @@ counts as absent.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -16,7 +16,6 @@ from builder.manifest.check import read_leniently
 from builder.manifest.pending import not_acted_on
 from builder.model import Source
 from runtime.model import (
-    MIB,
     WEB,
     AppSpec,
     Build,
@@ -27,7 +26,6 @@ from runtime.model import (
     EnvVar,
     Health,
     Hook,
-    Limits,
     Manifest,
     Process,
     ProcessKind,
@@ -36,18 +34,10 @@ from runtime.model import (
     Value,
     WorkerFailure,
 )
+from runtime.sizes import Size, limits_of
 
 FILE: Final = Dialect.DEPLOIO.value
 GRACE: Final = 30.0  # seconds; Deploio states none, this is the default of the Kubernetes below it
-
-Size = Literal["micro", "mini", "standard-1", "standard-2", "standard-4"]
-SIZES: Final[dict[Size, tuple[float, int]]] = {  # cores that are guaranteed, MiB
-    "micro": (0.125, 256),
-    "mini": (0.25, 512),
-    "standard-1": (0.5, 1024),
-    "standard-2": (0.75, 2048),
-    "standard-4": (1.5, 4096),
-}
 
 
 class Entry(Value):
@@ -163,7 +153,7 @@ def _web(app: Document, command: str | None) -> Process:
         command=command,
         shell=Shell.BASH,
         replicas=app.replicas,
-        limits=_limits(app.size),
+        limits=limits_of(app.size),
         port=app.port,
         health=_health(app.health_probe or HealthProbe()),
         grace=GRACE,
@@ -176,7 +166,7 @@ def _worker(job: WorkerJob) -> Process:
         kind=ProcessKind.WORKER,
         command=job.command,
         shell=Shell.BASH,
-        limits=_limits(job.size),
+        limits=limits_of(job.size),
         grace=GRACE,
     )
 
@@ -187,7 +177,7 @@ def _cron(job: ScheduledJob) -> CronJob:
         schedule=job.schedule,
         command=job.command,
         shell=Shell.BASH,
-        limits=_limits(job.size),
+        limits=limits_of(job.size),
         timeout=job.timeout,
         grace=GRACE,
         retries=job.retries,
@@ -202,7 +192,7 @@ def _hook(job: DeployJob, size: Size) -> Hook:
         name=job.name,
         command=job.command,
         shell=Shell.BASH,
-        limits=_limits(size),
+        limits=limits_of(size),
         timeout=job.timeout,
         retries=job.retries,
     )
@@ -210,11 +200,6 @@ def _hook(job: DeployJob, size: Size) -> Hook:
 
 def _health(probe: HealthProbe) -> Health:
     return Health(path=probe.http_get.path if probe.http_get else None, period=float(probe.period_seconds))
-
-
-def _limits(size: Size) -> Limits:
-    cores, mebibytes = SIZES[size]
-    return Limits(cpu=cores, memory=mebibytes * MIB, soft=True, size=size)
 
 
 def _env(variables: tuple[Variable, ...]) -> tuple[EnvVar, ...]:

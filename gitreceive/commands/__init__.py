@@ -8,10 +8,12 @@ from gitreceive.commands import (
     config,
     cron,
     deploys,
+    domains,
     enter,
     events,
     keys,
     logs,
+    maintenance,
     manual,
     ps,
     releases,
@@ -22,7 +24,23 @@ from gitreceive.commands.desk import Desk, Operations
 from gitreceive.model import Streams
 from runtime.model import Key
 
-NOUNS = (apps, ps, run, enter, logs, config, releases, deploys, cron, alerts, events, keys, manual)
+NOUNS = (
+    apps,
+    ps,
+    run,
+    enter,
+    domains,
+    maintenance,
+    logs,
+    config,
+    releases,
+    deploys,
+    cron,
+    alerts,
+    events,
+    keys,
+    manual,
+)
 
 
 class Commands:

@@ -1,14 +1,24 @@
-"""apps, apps:create, apps:info, apps:destroy."""
+"""apps, apps:create, apps:update, apps:info, apps:clone, apps:destroy."""
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import click
 
 from gitreceive.access import sees
+from gitreceive.cloning import clone_app
+from gitreceive.commands.appflags import change_of, delete_options, settings_options
 from gitreceive.commands.base import app_argument, confirm, force_option, json_option, registry
 from gitreceive.commands.desk import Desk
+from runtime.errors import UsageError
 from runtime.model import MIB, Role
+from runtime.origins import given, origins
 from runtime.parts import hosts_of
+from runtime.store.faces import ALL
+from runtime.story import Story
+from runtime.update import Change, create_app, describe, update_app
 
 
 @registry.command("apps", role=Role.VIEWER)
@@ -20,13 +30,15 @@ def apps(desk: Desk) -> None:
     """
     with desk.parts.store.read() as tx:
         found = [app for app in tx.apps.all() if sees(desk.operator, app.name)]
+        faces = {app.name: tx.faces.of(app.name) for app in found}
     settings = desk.parts.settings
     rows = [
         {
             "app": app.name,
             "release": None if app.current_release is None else f"v{app.current_release}",
             "branch": app.branch,
-            "url": settings.url_of(settings.host_of(app.name)),
+            "url": settings.url_of(settings.host_of(app.name), https=faces[app.name].https_only),
+            "maintenance": None if faces[app.name].maintenance is None else "on",
             "created": app.created_at,
         }
         for app in found
@@ -36,27 +48,55 @@ def apps(desk: Desk) -> None:
 
 @registry.command("apps:create", role=Role.DEVELOPER, new_app="name")
 @click.argument("name")
-def create(desk: Desk, name: str) -> None:
-    """Make an app before its first push, to set its config.
+@settings_options
+def create(desk: Desk, name: str, **flags: Any) -> None:
+    """Make an app before its first push, with settings that outrank its manifest.
 
-    ssh paas@HOST -- apps:create shop
+    ssh paas@HOST -- apps:create shop --branch trunk --env GREETING=hello
     """
-    desk.operations.apps.create(name)
+    create_app(desk.parts, desk.operations.apps, name, change_of(flags), desk.operator.name)
     desk.say(f"{name} is made: set its config with 'config:set {name} KEY=VALUE', then push to it")
+
+
+@registry.command("apps:update", role=Role.DEVELOPER)
+@app_argument
+@settings_options
+@delete_options
+async def update(desk: Desk, app: str, **flags: Any) -> None:
+    """Change settings that outrank the manifest; a live app goes to one new release with all.
+
+    A value that is not given stays, a job is changed by its name. Nothing is built: the image stays. --env and
+    --delete-env are config values; --replicas is what 'ps:scale' sets, and like --branch makes no release.
+
+    ssh paas@HOST -- apps:update shop --worker-job-name clock --worker-job-command "'python clock.py'"
+    """
+    change = change_of(flags)
+    if change == Change():
+        raise UsageError(f"nothing is asked for: 'help apps:update' lists the flags, 'apps:info {app}' what is set")
+    desk.note(describe(change))
+    outcome = await update_app(desk.parts, desk.operations.deployer, app, change, desk.operator.name, Story(desk.say))
+    if outcome is None:
+        with desk.parts.store.read() as tx:
+            live = tx.apps.get(app).current_release
+        desk.say(f"{app} is updated; {'no new release was needed' if live else 'its first push takes the rest live'}")
 
 
 @registry.command("apps:info", role=Role.VIEWER)
 @app_argument
 @json_option
 def info(desk: Desk, app: str) -> None:
-    """Show an app: its release, where it answers, its processes.
+    """Show an app: its release, where it answers, and where each of its values comes from.
 
     ssh paas@HOST -- apps:info shop
     """
     with desk.parts.store.read() as tx:
         row, release = tx.apps.get(app), tx.releases.current(app)
+        layer, scale, face = tx.apps.layer(app), tx.apps.scale(app), tx.faces.of(app)
+        values = origins(release, layer, scale) if release is not None else given(layer, tx.apps.config(app), scale)
+        stopped = sorted(tx.faces.stopped(app))
     facts: dict[str, object] = {"app": app, "created": row.created_at, "branch": row.branch, "release": None}
     facts["logs"] = f"{desk.operations.logs.size(app) / MIB:.1f} of {desk.parts.settings.log_budget / MIB:g} MiB"
+    facts |= {"maintenance": "off" if face.maintenance is None else face.maintenance or "on"}
     if release is not None:
         facts |= {
             "release": release.label,
@@ -64,12 +104,38 @@ def info(desk: Desk, app: str) -> None:
             "manifest": release.spec.dialect.value,
             "built_with": list(release.image.languages),
             "image": release.image.id,
-            "urls": [desk.parts.settings.url_of(host) for host in hosts_of(desk.parts.settings, release)],
+            "urls": [
+                desk.parts.settings.url_of(host, https=face.https_only)
+                for host in hosts_of(desk.parts.settings, release, face)
+            ],
             "processes": [f"{process.name} x{process.replicas}" for process in release.spec.processes],
+            "stopped": ["all"] if ALL in stopped else stopped,
             "cron": [job.name for job in release.spec.crons],
             "redis": "yes" if release.spec.redis else "no",
         }
-    desk.show_one(f"{app} information", facts)
+    rows = [dataclasses.asdict(known) for known in values]
+    desk.show_one(f"{app} information", {**facts, "values": rows} if desk.as_json else facts)
+    if rows and not desk.as_json:
+        desk.say("")
+        desk.show(rows, nothing="")
+
+
+@registry.command("apps:clone", role=Role.DEVELOPER, new_app="new", shows=("new",))
+@app_argument
+@click.argument("new", metavar="NEW")
+@click.option("--with-secrets", is_flag=True, help="Copy the config values too, not their names alone.")
+async def clone(desk: Desk, app: str, new: str, with_secrets: bool) -> None:
+    """Make a new app with the commits and the settings of another; it runs after a push or 'rebuild'.
+
+    Data is not copied: no volumes, no Redis keys, no logs, no releases. Nor are domains.
+
+    ssh paas@HOST -- apps:clone shop shop-staging
+    """
+    missing = await clone_app(desk.parts, desk.operations.apps, desk.operator, app, new, with_values=with_secrets)
+    desk.say(f"{new} has the commits and the settings of {app} and none of its data; nothing of it runs yet")
+    if missing:
+        desk.say(f"set its values: config:set {new} {' '.join(f'{name}=…' for name in missing)}")
+    desk.say(f"take it live with 'rebuild {new}', or push to it")
 
 
 @registry.command("apps:destroy", role=Role.ADMIN)

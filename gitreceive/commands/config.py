@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 
 import click
 
 from gitreceive.access import require
+from gitreceive.commands.appflags import pair
 from gitreceive.commands.base import app_argument, json_option, registry
 from gitreceive.commands.desk import Desk
 from runtime.apps import CONFIG_LIMIT, VALUE_LIMIT, told
@@ -64,7 +64,7 @@ async def config_set(desk: Desk, app: str, values: tuple[str, ...], piped: str |
 
     ssh paas@HOST -- config:set shop --stdin TLS_KEY < key.pem
     """
-    pairs = dict(_pair(word) for word in values)
+    pairs = dict(pair(word) for word in values)
     if piped is not None:
         text = await desk.read_all(VALUE_LIMIT + 1, f"the value of {piped[:60]}")
         pairs[piped] = text.removesuffix("\n")
@@ -149,12 +149,3 @@ def _tell(desk: Desk, app: str, outcome: Outcome | None) -> None:
 def _values(desk: Desk, app: str) -> dict[str, str]:
     with desk.parts.store.read() as tx:
         return tx.apps.config(app)
-
-
-def _pair(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not equals:
-        raise UsageError(
-            f"{shlex.quote(word[:60])} is not KEY=VALUE: quote values with spaces twice, as in \"KEY='two words'\""
-        )
-    return name, value

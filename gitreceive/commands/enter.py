@@ -31,6 +31,7 @@ async def enter(desk: Desk, app: str, words: tuple[str, ...], worker: str | None
         process, rest = words[0], words[1:]
         if not names_process(desk.parts, app, process):
             raise UsageError(f"{app} has no process '{process[:40]}': for a command in web say 'enter {app} web CMD'")
+    desk.note(process or "")
     command = command_of(rest) if rest else None
     visit = Visit(app, desk.operator.name, process, command, tty_of(desk.streams))
     with raw(desk.streams):

@@ -26,7 +26,7 @@ LIMITS: Final = Limits(cpu=1.0, memory=128 * MIB)
 
 
 @asynccontextmanager
-async def files_of(runs: Runs, app: str, who: str) -> AsyncIterator[Console]:
+async def files_of(runs: Runs, app: str) -> AsyncIterator[Console]:
     """An sftp server that sees the folders in the manifest's `persist`; gone when it is left. Raises LockstepError."""
     parts = runs.parts
     with parts.store.read() as tx:
@@ -45,7 +45,6 @@ async def files_of(runs: Runs, app: str, who: str) -> AsyncIterator[Console]:
         streams = await attach(engine, name, tty=False)
         try:
             await engine.post(f"/containers/{name}/start")
-            _record(parts, app, who)
             yield ContainerConsole(parts.fleet, streams, name)
         finally:
             streams.close()
@@ -88,8 +87,3 @@ def _passwd(parts: Parts, user: str) -> Path:
     os.chmod(part, 0o644)  # noqa: PTH101 - whoever it is has to read it
     part.replace(path)
     return path
-
-
-def _record(parts: Parts, app: str, who: str) -> None:
-    with parts.store.write() as tx:
-        tx.events.add(who=who, app=app, action="sftp", result="ok", now=parts.clock())

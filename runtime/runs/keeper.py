@@ -160,8 +160,6 @@ class Runs:
                 timeout=order.timeout,
             )
             tx.runs.add(run)
-            action = "run:detached" if run.detached else "run"
-            tx.events.add(who=run.who, app=run.app, action=action, detail=run.id, result="ok", now=now)
             old = tx.runs.prune(run.app, KEEP)
         self._logs.remove(_key(run), old)
         return run, release

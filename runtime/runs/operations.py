@@ -60,8 +60,6 @@ class RunOperations:
             raise LockstepError(f"{run.id} of {app} has ended already ({run.state.value})")
         with self._parts.store.write() as tx:
             tx.runs.ask_stop(run, f"stopped by {who}")
-            now = self._parts.clock()
-            tx.events.add(who=who, app=app, action="run:stop", detail=run.id, result="ok", now=now)
         with suppress(NotFound):  # it ends by itself just now
             path = f"/containers/{self._container(run)}/stop"
             async with self._parts.fleet.engine.request("POST", path, {"t": round(GRACE)}, streaming=True):

@@ -35,11 +35,7 @@ class Visit:
 @asynccontextmanager
 async def visiting(parts: Parts, visit: Visit) -> AsyncIterator[Console]:
     """The program, started; when it is left, it is ended with all of its session. Raises LockstepError."""
-    process, container = await _host(parts, visit)
-    now, shown = parts.clock(), "a shell" if visit.command is None else visit.command.shown
-    with parts.store.write() as tx:
-        detail = f"{process}: {shown}"
-        tx.events.add(who=visit.who, app=visit.app, action="enter", detail=detail, result="ok", now=now)
+    container = await _host(parts, visit)
     engine = parts.fleet.engine
     spec = exec_of(visit.command, visit.tty, visit.who, has_shell=await has_file(engine, container, SHELL))
     number = str((await engine.post(f"/containers/{container}/exec", spec))["Id"])
@@ -63,8 +59,8 @@ def names_process(parts: Parts, app: str, word: str) -> bool:
     return match is not None and release is not None and match["name"] in {p.name for p in release.spec.processes}
 
 
-async def _host(parts: Parts, visit: Visit) -> tuple[str, str]:
-    """The replica that is visited, and its container."""
+async def _host(parts: Parts, visit: Visit) -> str:
+    """The container of the replica that is visited."""
     with parts.store.read() as tx:
         release = tx.releases.current(tx.apps.get(visit.app).name)
     if release is None:
@@ -81,5 +77,5 @@ async def _host(parts: Parts, visit: Visit) -> tuple[str, str]:
             running.sort(key=lambda task: task.slot)
             found = [task for task in running if slot is None or task.slot == int(slot)]
             if found:
-                return f"{name}.{found[0].slot}", str(found[0].container)
+                return str(found[0].container)
     raise LockstepError(f"{wanted} of {visit.app} does not run now: 'ps {visit.app}' shows what does")

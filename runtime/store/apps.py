@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from runtime.errors import NoSuchApp
-from runtime.model import App, Value, WorkerFailure
+from runtime.layer import Layer
+from runtime.model import App, Value
 from runtime.secrets import Vault
 from runtime.store import schema
 from runtime.store.rows import Rows
@@ -94,6 +95,18 @@ class Apps(Rows):
         changed = {"replicas": replicas}
         self._change(statement.on_conflict_do_update(index_elements=["app", "process"], set_=changed))
 
+    def unset_scale(self, name: str, process: str) -> None:
+        scale = schema.scales.c
+        self._change(delete(schema.scales).where(scale.app == name, scale.process == process))
+
+    def layer(self, name: str) -> Layer:
+        """The settings of the app that outrank its manifest."""
+        row = self._one(select(APP.layer).where(APP.name == name))
+        return Layer() if row is None or row.layer is None else Layer.model_validate_json(row.layer)
+
+    def set_layer(self, name: str, layer: Layer) -> None:
+        self._change(update(schema.apps).where(APP.name == name).values(layer=layer.model_dump_json()))
+
     def config(self, name: str) -> dict[str, str]:
         rows = self._all(select(CONFIG.name, CONFIG.value).where(CONFIG.app == name).order_by(CONFIG.name))
         return {row.name: self._vault.open(row.value) for row in rows}
@@ -139,5 +152,4 @@ def _app(row: Row[Any]) -> App:
         created_at=row.created_at,
         current_release=row.current_release,
         branch=row.branch,
-        worker_failure=None if row.worker_failure is None else WorkerFailure(row.worker_failure),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from runtime.errors import LockstepError
+from runtime.layer import Layer
 from runtime.model import AppSpec, Image, Release
 from runtime.secrets import Vault
 from runtime.store import schema
@@ -25,7 +26,8 @@ class Releases(Rows):
         row = self._one(select(func.max(RELEASE.number)).where(RELEASE.app == app))
         return 1 + (row[0] or 0 if row is not None else 0)
 
-    def add(self, release: Release) -> None:
+    def add(self, release: Release, layer: Layer | None = None) -> None:
+        """Write it down, with the settings of the app that are part of its spec."""
         self._change(
             insert(schema.releases).values(
                 app=release.app,
@@ -33,6 +35,8 @@ class Releases(Rows):
                 commit=release.commit,
                 image=release.image.model_dump_json(),
                 spec=release.spec.model_dump_json(),
+                asked=None if release.asked is None else release.asked.model_dump_json(),
+                layer=None if layer is None else layer.model_dump_json(),
                 config=self._vault.seal_map(release.config),
                 created_at=release.created_at,
                 created_by=release.created_by,
@@ -49,6 +53,11 @@ class Releases(Rows):
         if release is None:
             raise LockstepError(f"{app} has no release v{number}: 'releases {app}' lists those there are")
         return release
+
+    def layer(self, app: str, number: int) -> Layer:
+        """The settings of the app that are part of this release's spec."""
+        row = self._one(select(RELEASE.layer).where(RELEASE.app == app, RELEASE.number == number))
+        return Layer() if row is None or row.layer is None else Layer.model_validate_json(row.layer)
 
     def current(self, app: str) -> Release | None:
         """What the app's row says should run."""
@@ -93,6 +102,7 @@ class Releases(Rows):
             commit=row.commit,
             image=Image.model_validate_json(row.image),
             spec=AppSpec.model_validate_json(row.spec),
+            asked=None if row.asked is None else AppSpec.model_validate_json(row.asked),
             config=self._vault.open_map(row.config),
             created_at=row.created_at,
             created_by=row.created_by,

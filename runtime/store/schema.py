@@ -49,7 +49,9 @@ apps = Table(
     Column("created_at", Moment, nullable=False),
     Column("current_release", Integer),  # the commit point of every deploy
     Column("branch", Text),
-    Column("worker_failure", Text),
+    Column("layer", Text),  # JSON of layer.Layer: settings of the app that outrank its manifest
+    Column("maintenance", Text),  # what visitors read instead of the app; NULL: it answers itself
+    Column("https_only", Integer, nullable=False, default=0),
     Column("held_by", Integer),  # the deploy that keeps cron runs of this app from starting
     Column("redis_password", LargeBinary),
     ForeignKeyConstraint(
@@ -65,6 +67,8 @@ releases = Table(
     Column("commit", Text, nullable=False),
     Column("image", Text, nullable=False),  # JSON of model.Image
     Column("spec", Text, nullable=False),  # JSON of model.AppSpec
+    Column("asked", Text),  # the same, as the manifest alone has it; NULL: no different
+    Column("layer", Text),  # JSON of layer.Layer as it was when the release was made
     Column("config", LargeBinary, nullable=False),  # sealed JSON of the config snapshot
     Column("created_at", Moment, nullable=False),
     Column("created_by", Text, nullable=False),
@@ -102,6 +106,23 @@ scales = Table(
     Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
     Column("process", Text, primary_key=True),
     Column("replicas", Integer, nullable=False),
+)
+
+stops = Table(
+    "stops",
+    metadata,
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
+    Column("process", Text, primary_key=True),  # "*": all, also those that later releases bring
+)
+
+domains = Table(
+    "domains",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), nullable=False),
+    Column("added_at", Moment, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Index("domains_by_app", "app"),
 )
 
 deploys = Table(

@@ -18,6 +18,7 @@ from runtime.store.alerts import Alerts
 from runtime.store.apps import Apps
 from runtime.store.cron import Cron
 from runtime.store.deploys import Deploys
+from runtime.store.faces import Faces
 from runtime.store.people import Events, Keys
 from runtime.store.releases import Releases
 from runtime.store.runs import Runs
@@ -32,6 +33,7 @@ class Transaction:
 
     def __init__(self, connection: Connection, vault: Vault) -> None:
         self.apps = Apps(connection, vault)
+        self.faces = Faces(connection)
         self.releases = Releases(connection, vault)
         self.deploys = Deploys(connection)
         self.cron = Cron(connection)

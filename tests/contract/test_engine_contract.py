@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ async def test_process_that_ends_has_failed_and_is_started_again(rig: Rig, code:
     assert not any(task.never_started for task in failed)
     assert failed[0].container is not None
     assert await log_tail(rig.fleet.engine, failed[0].container) == ("once",)
-    (replica,) = _replicas(service, await rig.fleet.tasks(service), None)
+    (replica,) = _replicas(service, await rig.fleet.tasks(service), None, datetime.now(UTC))
     assert (replica.name, replica.restarts >= 2, replica.last_exit) == ("mailer.1", True, str(code))
 
 

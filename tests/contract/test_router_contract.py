@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Final
 import pytest
 
 from runtime.router import Answer, Plan, Router
-from runtime.routes import Route
+from runtime.routes import CONFIG, Route
 from runtime.settings import Settings
 from runtime.switchboard import Target
 from tests.contract.fake_engine import FakeEngine
@@ -125,6 +126,32 @@ async def test_router_that_was_restarted_is_as_it_was(bench: Bench) -> None:
     assert await bench.router.config() == before
     assert await bench.router.target("shop") == SHOP.target
     assert await bench.router.load(lambda: plan(SHOP, BLOG)) == []
+
+
+async def test_https_is_asked_for_each_host_and_kept_for_the_next_start(home: Path) -> None:
+    async with fake_rig() as rig:
+        settings = _settings(home, rig).model_copy(update={"https_port": 8443})
+        assert isinstance(rig.fleet.engine, FakeEngine)
+        world = rig.fleet.engine.world
+        world.images["sha256:" + "e" * 64] = {PLATFORM}
+        router = FakeRouter(rig.fleet, settings, Caddy(world, f"{rig.instance}-router"), world, Fates())
+        await router.ensure(PLATFORM)
+
+        async def signed() -> list[str]:
+            config = await router.config()
+            assert json.loads((settings.router_run / CONFIG).read_text()) == config
+            return list(config["apps"]["tls"]["certificates"]["automate"])
+
+        assert await signed() == []
+        await router.point(SHOP)
+        await router.point(BLOG)
+        assert await signed() == ["blog.localhost", "shop.localhost"]
+        await router.point(SHOP_MOVED)
+        assert await signed() == ["blog.localhost", "shop.localhost", "www.shop.ch"]
+        assert await router.load(lambda: plan(BLOG, SHOP_MOVED)) == []
+        assert await router.forget("shop")
+        assert await signed() == ["blog.localhost"]
+        assert await router.load(lambda: plan(BLOG)) == []
 
 
 async def test_replica_is_asked_on_its_network(bench: Bench) -> None:

@@ -19,7 +19,7 @@ from runtime.engine.events import Events
 from runtime.engine.fleet import Fleet
 from runtime.errors import LockstepError, StoreError
 from runtime.model import AppSpec, Deploy, Image, Process
-from runtime.parts import Parts, hosts_of, route_of, scaled
+from runtime.parts import Parts, hosts_of, route_in, scaled
 from runtime.reconcile import Reconciler
 from runtime.store import Store, Transaction
 from runtime.story import Story
@@ -317,7 +317,8 @@ class Plant:
         assert self.observer.wrong == [], self.tell(self.observer.wrong[0])
 
     def _check_route(self, current: Any) -> None:
-        wanted = None if current is None else route_of(self.settings, current)
+        with self.store.read() as tx:
+            wanted = None if current is None else route_in(tx, self.settings, current)
         target = Switchboard(self.settings.router_run).target(APP)
         hosts = hosts_in(self.caddy.config, APP)
         if wanted is None:

@@ -160,6 +160,7 @@ def words_for(name: str) -> tuple[str, ...]:
         "number": "1",
         "release": "v1",
         "amounts": "web=1",
+        "wanted": "on",
     }
     arguments = [one for one in command(name).params if isinstance(one, click.Argument) and one.required]
     return (name, *(given.get(str(one.name), "x") for one in arguments))
@@ -233,6 +234,7 @@ LISTINGS: dict[tuple[str, ...], list[dict[str, Any]]] = {
             "release": "v2",
             "branch": "main",
             "url": "http://shop.localhost:8080/",
+            "maintenance": None,
             "created": "2026-01-02T03:04:05.678901Z",
         }
     ],

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from runtime import routes
+from runtime import pages, routes
+from runtime.face import Face
 from runtime.parts import hosts_of, route_of, routes_of
 from runtime.router import Answer
-from runtime.routes import Route
+from runtime.routes import Route, Tls
 from runtime.store import Store
+from runtime.switchboard import Target
 from tests.unit.runtime import samples
 from tests.unit.runtime.samples import NOW, release, web, worker
 
 SHOP = Route("shop", ("shop.example.org", "www.example.org"), "lockstep-shop-web-v3", 5000)
 NOBODY = {"handler": "static_response", "status_code": 404, "body": "no app answers to this host name\n"}
+STOPPED = {
+    "handler": "static_response",
+    "status_code": 503,
+    "headers": {
+        "Content-Type": ["text/html; charset=utf-8"],
+        "Retry-After": ["60"],
+        "Cache-Control": ["no-store"],
+    },
+    "body": pages.STOPPED.body,
+}
 SHOP_ROUTE = {
     "@id": "app-shop",
     "match": [{"host": ["shop.example.org", "www.example.org"]}],
@@ -46,7 +60,7 @@ SHOP_ROUTE = {
                         },
                     ],
                 },
-                {"handle": [NOBODY]},
+                {"handle": [STOPPED]},
             ],
         }
     ],
@@ -236,3 +250,139 @@ def test_routes_are_those_of_the_live_releases(tmp_path: Path, store: Store) -> 
         ("blog", "lockstep-blog-web-v1"),
         ("shop", "lockstep-shop-web-v2"),
     ]
+
+
+# ---- closed routes, https ----------------------------------------------------------------------------------------
+
+
+def inner(target: Route) -> Any:
+    return routes.route(target)["handle"][0]["routes"]
+
+
+def test_closed_route_is_a_page_that_is_not_kept() -> None:
+    closed = dataclasses.replace(SHOP, closed=pages.STOPPED)
+    assert (closed.target, SHOP.target) == (None, Target("lockstep-shop-web-v3", 5000))
+    assert inner(closed) == [{"handle": [STOPPED]}]
+    assert "This app is stopped." in pages.STOPPED.body
+
+
+def test_a_message_is_shown_as_it_is_and_asks_the_router_for_nothing() -> None:
+    """Caddy would put its environment, or a file, in the place of what stands in braces."""
+    body = pages.maintenance(r'<b>{env.PATH}</b> \{file./etc/passwd} & "noon"').body
+    assert not set("{}\\") & set(body)
+    assert "&lt;b&gt;&#123;env.PATH&#125;&lt;/b&gt; &#92;&#123;file./etc/passwd&#125; &amp; &quot;noon&quot;" in body
+    assert pages.MAINTENANCE_TEXT in pages.maintenance("").body
+
+
+@pytest.mark.parametrize(("port", "at"), [(443, ""), (8443, ":8443")])
+def test_plain_http_is_sent_to_https_and_nothing_else_is(port: int, at: str) -> None:
+    first, *rest = inner(dataclasses.replace(SHOP, https=port))
+    assert first == {
+        "match": [{"protocol": "http"}],
+        "handle": [
+            {
+                "handler": "static_response",
+                "status_code": 308,
+                "headers": {"Location": ["https://{http.request.host}" + at + "{http.request.uri}"]},
+            }
+        ],
+        "terminal": True,
+    }
+    assert rest == inner(SHOP)
+
+
+def test_https_of_the_own_authority_whole() -> None:
+    plain, made = routes.configuration((SHOP,)), routes.configuration((SHOP,), tls=Tls(443))
+    assert made["admin"] == plain["admin"]
+    http = made["apps"]["http"]
+    assert {key: http[key] for key in ("http_port", "https_port")} == {"http_port": 8080, "https_port": 8443}
+    assert http["servers"]["probe"] == plain["apps"]["http"]["servers"]["probe"]
+    assert http["servers"]["apps"] == {
+        **plain["apps"]["http"]["servers"]["apps"],
+        "listen": [":8080", ":8443"],
+        "protocols": ["h1", "h2"],
+        "tls_connection_policies": [{}],
+    }
+    hosts = ["shop.example.org", "www.example.org"]
+    assert made["apps"]["tls"] == {
+        "certificates": {"automate": hosts},
+        "automation": {"policies": [{"subjects": hosts, "issuers": [{"module": "internal"}]}]},
+    }
+    assert made["apps"]["pki"] == {"certificate_authorities": {"local": {"install_trust": False}}}
+
+
+def test_public_names_are_signed_by_acme_when_there_is_an_account() -> None:
+    target = dataclasses.replace(SHOP, hosts=("www.example.org", "shop.localhost", "a.test", "b.lan"))
+    made = routes.configuration((target,), tls=Tls(443, "ops@example.org"))
+    assert made["apps"]["tls"] == {
+        "certificates": {"automate": ["a.test", "b.lan", "shop.localhost", "www.example.org"]},
+        "automation": {
+            "policies": [
+                {"subjects": ["a.test", "b.lan", "shop.localhost"], "issuers": [{"module": "internal"}]},
+                {
+                    "subjects": ["www.example.org"],
+                    "issuers": [
+                        {
+                            "module": "acme",
+                            "email": "ops@example.org",
+                            "challenges": {"http": {"alternate_port": 8080}, "tls-alpn": {"alternate_port": 8443}},
+                        }
+                    ],
+                },
+            ]
+        },
+    }
+
+
+def test_without_hosts_no_policy_stands_for_all_names() -> None:
+    assert routes.certificates([], Tls(443, "ops@example.org"))["tls"]["automation"] == {"policies": []}
+
+
+def test_one_route_is_changed_with_its_certificates() -> None:
+    blog, tls = Route("blog", ("blog.example.org",), "lockstep-blog-web-v1", 8000), Tls(8443)
+    before = routes.configuration((SHOP, blog), tls=tls)
+    moved = dataclasses.replace(SHOP, hosts=("new.example.org",))
+    assert routes.same_config(
+        routes.with_route(before, "shop", moved, tls), routes.configuration((moved, blog), (), tls)
+    )
+    assert routes.same_config(routes.with_route(before, "shop", None, tls), routes.configuration((blog,), (), tls))
+    assert not routes.same_config(before, routes.configuration((SHOP, blog)))
+
+
+def test_container_with_https(tmp_path: Path) -> None:
+    made = routes.container(samples.settings(tmp_path, http_host="127.0.0.1", https_port=8124), "sha256:1")
+    assert made["ExposedPorts"] == {"8080/tcp": {}, "8443/tcp": {}}
+    assert made["HostConfig"]["PortBindings"]["8443/tcp"] == [{"HostIp": "127.0.0.1", "HostPort": "8124"}]
+
+
+def test_face_of_an_app_is_part_of_its_route(tmp_path: Path) -> None:
+    settings = samples.settings(tmp_path, https_port=443)
+    face = Face(("a.example.org", "www.shop.ch"), https_only=True)
+    made = route_of(settings, release(web(), host="www.shop.ch"), face)
+    assert made is not None
+    assert (made.hosts, made.https, made.closed) == (("www.shop.ch", "shop.localhost", "a.example.org"), 443, None)
+    closed = route_of(settings, release(web()), Face(maintenance="at noon"))
+    assert closed is not None
+    assert (closed.https, closed.closed) == (None, pages.maintenance("at noon"))
+    stopped = route_of(settings, release(web(replicas=0)))
+    assert stopped is not None
+    assert stopped.closed == pages.STOPPED
+
+
+def test_what_operators_want_outlives_releases(tmp_path: Path, store: Store) -> None:
+    settings = samples.settings(tmp_path)
+    with store.write() as tx:
+        tx.apps.create("shop", NOW)
+        for number in (1, 2):
+            tx.releases.add(release(web(), worker(), number=number))
+        tx.apps.set_current("shop", 1)
+        tx.faces.add_domain("shop", "www.example.org", "anna", NOW)
+        tx.faces.set_stopped("shop", {"web"})
+        tx.apps.set_current("shop", 2)
+    [found] = routes_of(settings, store)
+    assert (found.hosts, found.closed) == (("shop.localhost", "www.example.org"), pages.STOPPED)
+    with store.write() as tx:
+        tx.faces.set_stopped("shop", ())
+        tx.faces.set_maintenance("shop", "")
+    [found] = routes_of(settings, store)
+    assert found.closed == pages.maintenance("")

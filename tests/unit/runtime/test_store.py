@@ -60,7 +60,7 @@ def test_app_is_found_as_it_was_made(store: Store) -> None:
         made = tx.apps.create("shop", NOW)
     with store.read() as tx:
         assert tx.apps.get("shop") == made
-        assert (made.created_at, made.current_release, made.branch, made.worker_failure) == (NOW, None, None, None)
+        assert (made.created_at, made.current_release, made.branch) == (NOW, None, None)
         assert tx.apps.find("blog") is None
 
 

@@ -5,7 +5,9 @@ CREATE TABLE apps (
     created_at TEXT NOT NULL,
     current_release INTEGER,
     branch TEXT,
-    worker_failure TEXT,
+    layer TEXT,
+    maintenance TEXT,
+    https_only INTEGER NOT NULL,
     held_by INTEGER,
     redis_password BLOB,
     PRIMARY KEY (name),
@@ -136,6 +138,8 @@ CREATE TABLE releases (
     "commit" TEXT NOT NULL,
     image TEXT NOT NULL,
     spec TEXT NOT NULL,
+    asked TEXT,
+    layer TEXT,
     config BLOB NOT NULL,
     created_at TEXT NOT NULL,
     created_by TEXT NOT NULL,
@@ -173,6 +177,24 @@ CREATE TABLE scales (
     PRIMARY KEY (app, process),
     FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
 );
+
+CREATE TABLE stops (
+    app TEXT NOT NULL,
+    process TEXT NOT NULL,
+    PRIMARY KEY (app, process),
+    FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
+);
+
+CREATE TABLE domains (
+    host TEXT NOT NULL,
+    app TEXT NOT NULL,
+    added_at TEXT NOT NULL,
+    added_by TEXT NOT NULL,
+    PRIMARY KEY (host),
+    FOREIGN KEY(app) REFERENCES apps (name) ON DELETE CASCADE
+);
+
+CREATE INDEX domains_by_app ON domains (app);
 
 CREATE TABLE journal (
     id INTEGER NOT NULL,

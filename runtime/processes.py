@@ -1,0 +1,158 @@
+"""Restarting, stopping and starting the processes of a live app; each answers once the effect is seen.
+
+What is stopped stays so, also in later releases, until it is started. Cron jobs are not processes: they go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.converge import Converger, set_stage
+from runtime.deployer import Deployer, Draft
+from runtime.engine import specs
+from runtime.engine.tasks import Service
+from runtime.errors import LockstepError, UsageError, explain
+from runtime.layer import base_of
+from runtime.locks import Locked
+from runtime.model import WEB, Deploy, Health, Process, ProcessKind, Release
+from runtime.parts import Parts, hosts_of, place_of, scaled
+from runtime.proof import Proof
+from runtime.store.faces import ALL
+from runtime.story import Story
+
+
+@dataclass(frozen=True)
+class Started:
+    """What runs now."""
+
+    process: str
+    replicas: int
+
+
+async def restart(parts: Parts, deployer: Deployer, app: str, process: str | None, who: str, story: Story) -> None:
+    """Have the processes begin anew, on the same image with the same config.
+
+    Web can only change without a lost request when a second one is proved healthy beside it, so it, and the app as
+    a whole, restart as a deploy of the live release. A worker restarts where it is: the old one ends, then the new
+    one starts. Raises LockstepError when what was started does not stay up.
+    """
+    live = _live(parts, app)
+    if process is not None:
+        _check_runs(scaled(parts.store, live), process)
+    if process is None or process == WEB:
+        await _restart_all(parts, deployer, live, process, who, story)
+        return
+    async with deployer.locks.quietly(app) as free:
+        if not free:
+            raise Locked(f"{app} is being deployed: restart {process} when that has ended")
+        release = scaled(parts.store, _live(parts, app))
+        worker = _check_runs(release, process)
+        spec = specs.process_service(
+            release, worker, place_of(parts.settings, parts.store, release), replicas=worker.replicas
+        )
+        story.step(f"Restarting {process}")
+        await parts.fleet.stop([found for found in await parts.fleet.services(app) if found.process == process])
+        await _see_up(parts, await parts.fleet.ensure_service(spec), release, worker)
+
+
+async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None) -> list[str]:
+    """Have none of the processes run, now and in later releases; their names. Web's visitors get a page instead."""
+    async with deployer.locks.quietly(app) as free:
+        release = _for_operator(parts, app, process, free)
+        names = [item.name for item in release.spec.processes if process in (None, item.name)]
+        with parts.store.write() as tx:
+            tx.faces.set_stopped(app, {ALL} if process is None else {*tx.faces.stopped(app), process})
+        await Converger(parts).converge(app)
+        await parts.fleet.stop([found for found in await parts.fleet.services(app) if found.process in names])
+    return names
+
+
+async def start(parts: Parts, deployer: Deployer, app: str, process: str | None) -> list[Started]:
+    """Have the processes run as before they were stopped. Raises LockstepError when one does not stay up."""
+    async with deployer.locks.quietly(app) as free:
+        release = _for_operator(parts, app, process, free)
+        every = [item.name for item in release.spec.processes]
+        with parts.store.write() as tx:
+            stopped = tx.faces.stopped(app)
+            named = set(every) if ALL in stopped else set(stopped)
+            tx.faces.set_stopped(app, set() if process is None else named - {process})
+        release = scaled(parts.store, release)
+        wanted = [item for item in release.spec.processes if process in (None, item.name)]
+        await set_stage(parts, release)
+        for item in wanted:
+            if item.kind is ProcessKind.WEB and item.replicas:  # before the router sends anybody there
+                await _see_up(parts, await _ensure(parts, release, item), release, item)
+        await Converger(parts).converge(app)
+        for item in wanted:
+            if item.kind is ProcessKind.WORKER and item.replicas:
+                await _see_up(parts, await _ensure(parts, release, item), release, item)
+    return [Started(item.name, item.replicas) for item in wanted]
+
+
+async def _restart_all(
+    parts: Parts, deployer: Deployer, live: Release, process: str | None, who: str, story: Story
+) -> None:
+    async def make(_: Deploy, story: Story) -> Draft:
+        current = _live(parts, live.app)
+        story.step(f"Restarting {process or live.app} as {current.label} is: the image and the config stay")
+        what = "ps:restart" if process is None else f"ps:restart {process}"
+        return Draft(current.commit, current.image, base_of(current), what)
+
+    await deployer.deploy(live.app, kind="restart", who=who, commit=live.commit, make=make, story=story)
+
+
+async def _see_up(parts: Parts, service: Service, release: Release, process: Process) -> None:
+    """It runs, web answers, a worker stays up for the settle window."""
+    proof = Proof(parts)
+    try:
+        tasks = await proof.until_running(service, process.replicas)
+        if process.port is None:
+            await proof.until_settled(service, parts.settings.settle)
+            return
+        addresses = tuple(task.address for task in tasks if task.address is not None)
+        host = hosts_of(parts.settings, release)[0]
+        await proof.until_healthy(service, process.port, addresses, host, process.health or Health())
+    except LockstepError as error:
+        raise LockstepError(
+            f"{explain(error)}: it is started again and again, see 'logs {release.app} -p {process.name}'; "
+            f"'ps:stop {release.app} {process.name}' stops it"
+        ) from None
+
+
+async def _ensure(parts: Parts, release: Release, process: Process) -> Service:
+    place = place_of(parts.settings, parts.store, release)
+    return await parts.fleet.ensure_service(specs.process_service(release, process, place, replicas=process.replicas))
+
+
+def _for_operator(parts: Parts, app: str, process: str | None, free: bool) -> Release:
+    if not free:
+        raise Locked(f"{app} is being deployed: try again when that has ended")
+    release = _live(parts, app)
+    if process is not None:
+        _known(release, process)
+    return release
+
+
+def _live(parts: Parts, app: str) -> Release:
+    with parts.store.read() as tx:
+        current = tx.releases.current(app) if tx.apps.get(app) else None
+    if current is None:
+        raise LockstepError(f"nothing of {app} is live: push to it")
+    return current
+
+
+def _known(release: Release, process: str) -> Process:
+    known = {item.name: item for item in release.spec.processes}
+    if process not in known:
+        raise UsageError(f"{release.app} has no process '{process[:40]}': it has {', '.join(known) or 'none'}")
+    return known[process]
+
+
+def _check_runs(release: Release, process: str) -> Process:
+    found = _known(release, process)
+    if found.replicas == 0:
+        raise LockstepError(
+            f"{process} of {release.app} does not run: 'ps:start {release.app} {process}' starts what was stopped, "
+            f"'ps:scale {release.app} {process}=1' what was scaled to 0"
+        )
+    return found

@@ -1,0 +1,220 @@
+"""Changing the settings of an app: all that one call asks for becomes one release, or nothing changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from runtime.apps import CONFIG_LIMIT, Apps, check_value
+from runtime.converge import Converger
+from runtime.deployer import Deployer, Draft, Outcome
+from runtime.errors import LockstepError, ManifestError, UsageError
+from runtime.layer import DeployJob, Layer, ScheduledJob, WorkerJob, base_of, merge
+from runtime.locks import Locked
+from runtime.model import WEB, Deploy, Release, WorkerFailure
+from runtime.parts import Parts
+from runtime.sizes import Size
+from runtime.store import Transaction
+from runtime.story import Story
+
+BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,99}")
+DEFAULT: Final = "default"  # in the place of a value: leave it to the manifest again
+
+Job = TypeVar("Job", WorkerJob, ScheduledJob)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one `apps:create` or `apps:update` asks for; None and nothing: leave it as it is."""
+
+    workers: tuple[WorkerJob, ...] = ()
+    crons: tuple[ScheduledJob, ...] = ()
+    deploy_job: DeployJob = field(default_factory=DeployJob)
+    size: Size | Literal["default"] | None = None
+    worker_failure: WorkerFailure | Literal["default"] | None = None
+    env: dict[str, str] = field(default_factory=dict)  # config values, as `config:set` sets them
+    branch: str | None = None
+    replicas: int | None = None  # of web, as `ps:scale` sets them
+    delete_workers: tuple[str, ...] = ()
+    delete_crons: tuple[str, ...] = ()
+    delete_deploy_job: bool = False
+    delete_env: tuple[str, ...] = ()
+    unset_replicas: bool = False
+
+
+def check(change: Change) -> None:
+    """Raises UsageError for what no app can be given."""
+    for name, value in change.env.items():
+        check_value(name, value)
+    if change.branch is not None:
+        _check_branch(change.branch)
+
+
+def layer_after(layer: Layer, change: Change) -> Layer:
+    """Raises UsageError when something is to be deleted that is not there."""
+    job = DeployJob() if change.delete_deploy_job else layer.deploy_job
+    values = {
+        "size": _chosen(layer.size, change.size),
+        "worker_failure": _chosen(layer.worker_failure, change.worker_failure),
+        "workers": _jobs("worker job", layer.workers, change.workers, change.delete_workers),
+        "crons": _jobs("scheduled job", layer.crons, change.crons, change.delete_crons),
+        "deploy_job": job.model_copy(update=_given(change.deploy_job)),
+    }
+    try:
+        return Layer(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+
+
+def config_after(app: str, before: dict[str, str], change: Change) -> dict[str, str]:
+    """Raises LockstepError for a value that is not set and is to be deleted, or when there are too many."""
+    missing = [name for name in change.delete_env if name not in before]
+    if missing:
+        raise LockstepError(f"{missing[0]} is not set on {app}: 'config {app}' lists what is")
+    after = {name: value for name, value in {**before, **change.env}.items() if name not in change.delete_env}
+    if len(after) > CONFIG_LIMIT:
+        raise LockstepError(f"{app} would have {len(after)} config values and {CONFIG_LIMIT} are allowed")
+    return after
+
+
+def describe(change: Change) -> str:
+    """What `releases` says of it; no values of variables."""
+    jobs = [f"worker job {job.name}" for job in change.workers] + [f"scheduled job {job.name}" for job in change.crons]
+    gone = [*change.delete_workers, *change.delete_crons, *(["deploy job"] if change.delete_deploy_job else [])]
+    values = {"size": change.size, "worker failure": change.worker_failure, "replicas": change.replicas}
+    said = [
+        *jobs,
+        *(["deploy job"] if change.deploy_job != DeployJob() else []),
+        *(f"{name} {value}" for name, value in values.items() if value is not None),
+        *([f"branch {change.branch}"] if change.branch is not None else []),
+        *([f"env {' '.join(sorted(change.env))}"] if change.env else []),
+        *([f"without {', '.join((*gone, *change.delete_env))}"] if gone or change.delete_env else []),
+        *(["replicas of the manifest"] if change.unset_replicas else []),
+    ]
+    return f"apps:update {', '.join(said)}"
+
+
+async def update_app(
+    parts: Parts, deployer: Deployer, app: str, change: Change, who: str, story: Story
+) -> Outcome | None:
+    """Make the change; a live app goes to a new release with all of it, without a build. None: no release was needed.
+
+    Raises UsageError before anything is changed when it does not fit the app. What is no part of a release (branch
+    and replicas) is changed once that is live.
+    """
+    check(change)
+    with parts.store.read() as tx:
+        current = tx.releases.current(app) if tx.apps.get(app) else None
+        layer, config = tx.apps.layer(app), tx.apps.config(app)
+    new_layer, new_config = layer_after(layer, change), config_after(app, config, change)
+    _check_fits(current, new_layer)
+    if current is None or (new_layer == layer and new_config == config):
+        await _without_release(parts, deployer, app, change, who)
+        return None
+
+    async def make(_: Deploy, __: Story) -> Draft:
+        with parts.store.read() as tx:
+            live, layer, config = tx.releases.current(app), tx.apps.layer(app), tx.apps.config(app)
+        if live is None:
+            raise LockstepError(f"the release of {app} that was live has been undone meanwhile: try again")
+        after = config_after(app, config, change)
+        return Draft(live.commit, live.image, base_of(live), describe(change), after, layer_after(layer, change))
+
+    async def once_live() -> None:
+        with parts.store.write() as tx:
+            _write_rest(parts, tx, app, change, who)
+        if change.replicas is not None or change.unset_replicas:
+            await Converger(parts).converge(app)
+
+    return await deployer.deploy(
+        app, kind="config", who=who, commit=current.commit, make=make, story=story, once_live=once_live
+    )
+
+
+async def _without_release(parts: Parts, deployer: Deployer, app: str, change: Change, who: str) -> None:
+    """For an app that is not live yet, or for what is no part of a release."""
+    async with deployer.locks.quietly(app) as free:
+        if not free:
+            raise Locked(f"{app} is being deployed: change it when that has ended")
+        with parts.store.write() as tx:
+            live = tx.apps.get(app).current_release is not None
+            if not live:
+                put(tx, app, change, who, parts)
+            _write_rest(parts, tx, app, change, who)
+        if live and (change.replicas is not None or change.unset_replicas):
+            await Converger(parts).converge(app)
+
+
+def put(tx: Transaction, app: str, change: Change, who: str, parts: Parts) -> None:
+    """Keep settings and values for the first release of an app."""
+    tx.apps.set_layer(app, layer_after(tx.apps.layer(app), change))
+    tx.apps.replace_config(app, config_after(app, tx.apps.config(app), change), who, parts.clock(), describe(change))
+
+
+def _write_rest(parts: Parts, tx: Transaction, app: str, change: Change, who: str) -> None:
+    if change.branch is not None:
+        tx.apps.set_branch(app, change.branch)
+    if change.replicas is not None:
+        tx.apps.set_scale(app, WEB, change.replicas)
+    if change.unset_replicas:
+        tx.apps.unset_scale(app, WEB)
+
+
+def create_app(parts: Parts, apps: Apps, name: str, change: Change, who: str) -> None:
+    """Make an app with these settings; nothing of it runs yet. Raises UsageError, and what Apps.create raises."""
+    check(change)
+    layer_after(Layer(), change)
+
+    def settings(tx: Transaction) -> None:
+        put(tx, name, change, who, parts)
+        if change != Change():
+            _write_rest(parts, tx, name, change, who)
+
+    apps.create(name, settings)
+
+
+def _check_fits(current: Release | None, layer: Layer) -> None:
+    """What can be seen now: the manifest of the live release and the settings go together."""
+    if current is None:
+        return
+    try:
+        merge(base_of(current), layer)
+    except ManifestError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_branch(name: str) -> None:
+    """A part of git's own rules (git check-ref-format) that leaves nothing to quote."""
+    parts = name.split("/")
+    odd = not BRANCH.fullmatch(name) or ".." in name or name.endswith((".", "/"))
+    if odd or any(not part or part.startswith(".") or part.endswith(".lock") for part in parts):
+        raise UsageError(f"'{name[:60]}' is not a branch: use letters, digits, '.', '_', '-' and '/'")
+
+
+def _jobs(what: str, there: tuple[Job, ...], given: tuple[Job, ...], delete: Iterable[str]) -> tuple[Job, ...]:
+    """By name: a job that is there gets the values that are given, and keeps the others."""
+    found = {job.name: job for job in there}
+    for name in delete:
+        if found.pop(name, None) is None:
+            raise UsageError(
+                f"there is no {what} '{name[:40]}' in the settings of the app: "
+                "'apps:info APP' shows which there are, and what comes from the manifest is changed there"
+            )
+    for job in given:
+        found[job.name] = found[job.name].model_copy(update=_given(job)) if job.name in found else job
+    return tuple(found.values())
+
+
+def _given(value: WorkerJob | ScheduledJob | DeployJob) -> dict[str, Any]:
+    return {name: item for name, item in value if item is not None}
+
+
+def _chosen(before: Any, wanted: Any) -> Any:
+    if wanted is None:
+        return before
+    return None if wanted == DEFAULT else wanted
