@@ -75,7 +75,10 @@ async def test_detached_run_whose_engine_ends_is_closed_when_it_is_back(
     await asyncio.sleep(1.0)
     await engine.start()
     ended = await operations.until_ended(started, BACK)
-    assert (ended.state, ended.reason) == (RunState.INTERRUPTED, "the engine stopped meanwhile")
+    how = {RunState.INTERRUPTED: "the engine stopped meanwhile"}
+    if number is signal.SIGTERM:  # such an engine ends its containers first, and may still tell that they ended
+        how[RunState.FAILED] = ""
+    assert how[ended.state] == (ended.reason or "")
     assert ended.exit_code
     assert await log_of(rig, started.id) == ["begun"]
     assert await left(rig) == 0
