@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("receive", "deploy", "cron")
+BENCHMARKS = ("receive", "commands", "deploy", "cron")
 
 
 def main() -> int:

@@ -47,7 +47,7 @@ class Commands:
     """Implements `gitreceive.model.CommandDoor`."""
 
     def __init__(self, operations: Operations) -> None:
-        self._operations = operations
+        self.operations = operations
 
     async def run(self, operator: Key, words: tuple[str, ...], streams: Streams) -> int:
-        return await run_tree(registry.tree(), words, Desk(operator, self._operations, streams))
+        return await run_tree(registry.tree(), words, Desk(operator, self.operations, streams))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,13 +12,15 @@ import click
 
 from gitreceive.access import require, sees
 from gitreceive.commands.desk import Desk
-from gitreceive.record import Deed, recorded
+from gitreceive.record import Deed, one_line, recorded
 from runtime.errors import NoSuchApp, UsageError
 from runtime.model import Role
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 HELP_WIDTH = 100
+UNREADABLE = re.compile("[\ud800-\udfff]")  # what can be neither stored nor printed
+COMPLAINT_LIMIT = 300  # characters of click's own complaints, which repeat whole words
 
 
 class GatedCommand(click.Command):
@@ -137,6 +140,8 @@ force_option = click.option("--force", is_flag=True, help="Do not ask.")
 
 async def run_tree(tree: Tree, words: tuple[str, ...], desk: Desk) -> int:
     """Run one command line. Raises LockstepError; click's own complaints become UsageError."""
+    if any(map(UNREADABLE.search, words)):
+        raise UsageError("the command line is not text in UTF-8: encode what is not, for example with base64")
     try:
         result = tree.main(list(words) or ["help"], prog_name="", standalone_mode=False, obj=desk)
         if inspect.isawaitable(result):
@@ -144,11 +149,11 @@ async def run_tree(tree: Tree, words: tuple[str, ...], desk: Desk) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        message = error.format_message().rstrip(".")
+        message = one_line(error.format_message(), COMPLAINT_LIMIT).rstrip(".")
         usage = error.ctx.get_usage().removeprefix("Usage: ").strip() if error.ctx is not None else "help"
         raise UsageError(f"{message[:1].lower()}{message[1:]}; usage: {usage}") from None
     except click.ClickException as error:
-        raise UsageError(error.format_message()) from None
+        raise UsageError(one_line(error.format_message(), COMPLAINT_LIMIT)) from None
     return result if isinstance(result, int) else 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gitreceive.commands.table import table
 from gitreceive.model import Streams
 from gitreceive.push import Pushes
 from gitreceive.record import Deed
@@ -20,8 +20,6 @@ from runtime.model import Key
 from runtime.parts import Parts
 from runtime.runs.keeper import Runs
 from runtime.text import printable
-
-PLAIN_WIDTH = 200  # columns of a table that goes into a file or a pipe
 
 
 @dataclass(frozen=True)
@@ -105,26 +103,11 @@ class Desk:
         return "\n".join(map(printable, str(value).splitlines()))
 
     def _print_table(self, rows: Sequence[dict[str, Any]]) -> None:
-        from rich.console import Console
-        from rich.table import Table
-
         terminal = self.streams.terminal
-        console = Console(
-            file=io.StringIO(),
-            width=terminal.columns if terminal is not None and terminal.columns > 0 else PLAIN_WIDTH,
-            force_terminal=terminal is not None,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for key in rows[0]:
-            table.add_column(key.replace("_", " ").upper(), overflow="fold")
-        for row in rows:
-            table.add_row(*(self.text(value) for value in row.values()))
-        console.print(table)
-        assert isinstance(console.file, io.StringIO)
-        self.streams.write("".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines()).encode())
+        headings = [key.replace("_", " ").upper() for key in rows[0]]
+        cells = [[self.text(value) for value in row.values()] for row in rows]
+        text = table(headings, cells, None if terminal is None else terminal.columns)
+        self.streams.write(text.encode(errors="replace"))
 
 
 def ago(moment: datetime, now: datetime) -> str:

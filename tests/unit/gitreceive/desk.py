@@ -32,8 +32,8 @@ class Absent:
         raise AssertionError(f"{name} of a part that is not there was asked")
 
 
-def parts_without_engine(folder: Path, store: Store) -> Parts:
-    absent = cast(Any, Absent())
+def parts_without_engine(folder: Path, store: Store, engine: object) -> Parts:
+    absent = cast(Any, engine)
     return Parts(
         settings=samples.settings(folder),
         store=store,
@@ -81,10 +81,10 @@ class Done:
 class Office:
     """Runs commands as the SSH session does: an error is its sentence and its exit code."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engine: object) -> None:
         self.folder = folder
         self.store = samples.new_store(folder)
-        self.parts = parts_without_engine(folder, self.store)
+        self.parts = parts_without_engine(folder, self.store, engine)
         deployer = Deployer(self.parts)
         apps = Apps(self.parts, deployer)
         self.pushes = Pushes(self.parts, deployer, apps, cast(Stack, Absent()))
@@ -111,7 +111,8 @@ class Office:
 
 
 @contextmanager
-def office_in(folder: Path) -> Iterator[Office]:
-    found = Office(folder)
+def office_in(folder: Path, engine: object = None) -> Iterator[Office]:
+    """`engine` stands for engine, router and Redis; without it touching one fails the test."""
+    found = Office(folder, engine or Absent())
     yield found
     found.store.close()

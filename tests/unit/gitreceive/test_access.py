@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
 
 from gitreceive.access import require, sees
-from gitreceive.keyring import StoreKeyRing, add_key, parse_key, remove_key
+from gitreceive.keyring import USED_STEP, StoreKeyRing, add_key, parse_key, remove_key
 from runtime.errors import LockstepError, NoSuchApp, Refused, UsageError
 from runtime.model import Key, Role
 from tests.unit.gitreceive.desk import Office
@@ -139,6 +141,64 @@ def test_last_admin_stays(office: Office) -> None:
     remove_key(office.parts, "root")
     with pytest.raises(LockstepError, match="anna is the last admin's key"):
         remove_key(office.parts, "anna")
+
+
+def test_key_for_some_commands_runs_no_other() -> None:
+    ci = key("ci", role=Role.DEVELOPER, commands=("git-push", "logs"))
+    require(ci, Role.DEVELOPER, "shop", command="git-push")
+    require(ci, Role.VIEWER, "shop", command="logs")
+    with pytest.raises(Refused, match="the key 'ci' is for git-push, logs alone and not for config:set"):
+        require(ci, Role.DEVELOPER, "shop", command="config:set")
+    with pytest.raises(Refused, match="has the role viewer"):
+        require(ci.model_copy(update={"role": Role.VIEWER}), Role.DEVELOPER, "shop", command="git-push")
+
+
+def test_admin_of_some_commands_is_not_the_last_who_can_let_others_in(office: Office) -> None:
+    add_key(office.parts, "root", public_text(new_key()), Role.ADMIN)
+    add_key(office.parts, "robot", public_text(new_key()), Role.ADMIN, (), ("keys",))
+    with pytest.raises(LockstepError, match="root is the last admin's key"):
+        remove_key(office.parts, "root")
+
+
+def test_last_use_is_noted_now_and_then(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each note is a write to the disk, so a key that comes in all the time is not noted each time."""
+    moment, writes = [NOW], 0
+    ring = StoreKeyRing(office.store, lambda: moment[0])
+    fingerprint = add_key(office.parts, "anna", public_text(new_key()), Role.ADMIN).fingerprint
+    write = office.store.write
+
+    def counted() -> Any:
+        nonlocal writes
+        writes += 1
+        return write()
+
+    monkeypatch.setattr(office.store, "write", counted)
+
+    def come(seconds: float) -> tuple[datetime | None, int]:
+        moment[0] = NOW + timedelta(seconds=seconds)
+        found = ring.find(fingerprint)
+        assert found is not None
+        ring.used(found)
+        again = ring.find(fingerprint)
+        assert again is not None
+        return again.used_at, writes
+
+    step = USED_STEP.total_seconds()
+    assert come(0) == (NOW, 1)
+    assert come(step - 1) == (NOW, 1)
+    assert come(step) == (NOW + USED_STEP, 2)
+    assert come(0) == (NOW, 3)  # the clock was set back
+
+
+def test_nobody_is_kept_out_since_his_use_can_not_be_noted(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    ring = StoreKeyRing(office.store)
+    office.store.close()
+    (office.folder / "lockstep.db").write_bytes(b"not a database" * 1000)
+    ring.used(ADMIN)
+    assert "the last use of the key anna is not noted" in caplog.text
+
+
+# ---- git --------------------------------------------------------------------------------------------------------
 
 
 async def test_first_push_makes_app_and_repository(office: Office, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +14,12 @@ import pytest
 
 from gitreceive.access import ORDER
 from gitreceive.commands.base import GatedCommand, Registry, Tree, registry
-from gitreceive.commands.desk import ago
+from gitreceive.commands.desk import Desk, ago
 from gitreceive.model import Terminal
 from runtime.alerts.model import AlertKind, AlertState, Cause
 from runtime.alerts.raising import raise_alert, silent
 from runtime.model import Key, Role
-from tests.unit.gitreceive.desk import Office
+from tests.unit.gitreceive.desk import Office, Streams
 from tests.unit.runtime.samples import ADMIN, DEVELOPER, NOW, VIEWER, key, release, spec, web
 
 LIMITED = key("lena", role=Role.DEVELOPER, apps=("shop",))
@@ -70,12 +71,33 @@ async def test_help_of_every_command_reaches_the_client(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_an_example_that_fits_it(office: Office, name: str) -> None:
+    found = command(name)
+    examples = re.findall(r"(?m)^ssh (?:-t )?paas@HOST -- (.+)$", str(found.help))
+    assert examples, f"{name} has no line 'ssh paas@HOST -- {name} …' in its help"
+    for example in examples:
+        first, *words = _typed(example)
+        assert first == name
+        found.make_context(first, words, obj=Desk(ADMIN, office.commands.operations, Streams()))
+
+
+def _typed(example: str) -> list[str]:
+    """The words that reach the server: the shell's quotes are gone, then those inside; what is piped is not sent."""
+    words = shlex.split(example)
+    sent = [word for word in words if word not in ("<", ">")]
+    piped = {words[index + 1] for index, word in enumerate(words[:-1]) if word in ("<", ">")}
+    return shlex.split(" ".join(word for word in sent if word not in piped))
+
+
 @pytest.mark.parametrize("words", [(), ("help",)])
 async def test_no_words_mean_help(office: Office, words: tuple[str, ...]) -> None:
     done = await office.run(*words)
     assert done.code == 0
     assert all(re.search(rf"^  {re.escape(name)}  ", done.out, re.MULTILINE) for name in NAMES)
     assert max(map(len, done.out.splitlines())) <= 120
+    nouns = re.findall(r"(?m)^([a-z]+):$", done.out)
+    assert nouns == list(dict.fromkeys(command(name).noun.rstrip("_") for name in registry.tree().commands))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,6 +120,7 @@ def test_commands_on_one_app_name_it_first(name: str) -> None:
         (("frobnicate",), "there is no command 'frobnicate': 'help' lists those there are"),
         (("x" * 100,), f"there is no command '{'x' * 60}': 'help' lists those there are"),
         (("help", "frobnicate"), "there is no command 'frobnicate': 'help' lists those there are"),
+        (("help", "cofnig"), "there is no command 'cofnig': did you mean 'config'?"),
         (("apps", "extra"), "got unexpected extra argument (extra); usage: apps [OPTIONS]"),
         (("apps:info",), "missing argument 'APP'; usage: apps:info [OPTIONS] APP"),
         (("apps", "--frob"), "no such option"),
