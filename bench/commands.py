@@ -32,6 +32,7 @@ from runtime.apps import Apps
 from runtime.deployer import Deployer
 from runtime.logs import AppLogs
 from runtime.model import AppSpec, Dialect, Image, Process, ProcessKind, Release, Role
+from runtime.runs.keeper import Runs
 from runtime.secrets import make_key
 from runtime.settings import FILE_NAME, load_settings
 from runtime.store import Transaction, prepare_store
@@ -53,7 +54,7 @@ async def serve(home: Path, apps: int) -> None:
         deployer = Deployer(parts)
         operations = Apps(parts, deployer)
         pushes = Pushes(parts, deployer, operations, Stack(run="run", build="build", static="static"))
-        commands = Commands(Operations(parts, deployer, operations, AppLogs(parts.fleet), pushes))
+        commands = Commands(Operations(parts, deployer, operations, AppLogs(parts), pushes, Runs(parts)))
         ring, key = StoreKeyRing(parts.store), settings.host_key
         server = await start_server("127.0.0.1", 0, key, ring, pushes, commands, settings.run / "hook", ROOT / "hooks")
         (home / "port.new").write_text(str(server.port))

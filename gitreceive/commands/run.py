@@ -44,9 +44,9 @@ async def run(desk: Desk, app: str, words: tuple[str, ...], env: tuple[str, ...]
     Several words are a program and its arguments, as ssh leaves them: it takes one level of quotes away. One word
     with blanks or signs in it, and all that follows a --, is a line for a shell:
 
-    ssh paas@HOST run shop python manage.py migrate
+    ssh paas@HOST -- run shop python manage.py migrate
 
-    ssh paas@HOST run shop -- 'ls uploads | wc -l'
+    ssh paas@HOST -- run shop -- 'ls uploads | wc -l'
     """
     order = Order(app, command_of(words), desk.operator.name, process, _pairs(env), tty_of(desk.streams))
     with raw(desk.streams):
@@ -65,7 +65,7 @@ async def detached(
 ) -> None:
     """Start a command as 'run' does, without input, print its name and let it go on by itself.
 
-    ssh paas@HOST run:detached shop --timeout 2h python manage.py reindex
+    ssh paas@HOST -- run:detached shop --timeout 2h python manage.py reindex
     """
     order = Order(app, command_of(words), desk.operator.name, process, _pairs(env), timeout=_seconds(timeout))
     started = await desk.operations.runs.detached(order)

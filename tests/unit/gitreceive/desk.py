@@ -32,8 +32,8 @@ class Absent:
         raise AssertionError(f"{name} of a part that is not there was asked")
 
 
-def parts_without_engine(folder: Path, store: Store, engine: object) -> Parts:
-    absent = cast(Any, engine)
+def parts_without_engine(folder: Path, store: Store, engine: object | None = None) -> Parts:
+    absent = cast(Any, engine or Absent())
     return Parts(
         settings=samples.settings(folder),
         store=store,
@@ -81,7 +81,7 @@ class Done:
 class Office:
     """Runs commands as the SSH session does: an error is its sentence and its exit code."""
 
-    def __init__(self, folder: Path, engine: object) -> None:
+    def __init__(self, folder: Path, engine: object | None = None) -> None:
         self.folder = folder
         self.store = samples.new_store(folder)
         self.parts = parts_without_engine(folder, self.store, engine)
@@ -113,6 +113,6 @@ class Office:
 @contextmanager
 def office_in(folder: Path, engine: object = None) -> Iterator[Office]:
     """`engine` stands for engine, router and Redis; without it touching one fails the test."""
-    found = Office(folder, engine or Absent())
+    found = Office(folder, engine)
     yield found
     found.store.close()

@@ -100,7 +100,15 @@ OPERATORS: Final = {
     "ci of shop": key("cia", role=Role.DEVELOPER, apps=("shop",), commands=(PUSH, "logs")),
 }
 APPS: Final = {"shop": True, "blog": True, "nope": False}  # whether it is there
-WORDS: Final = {"amounts": "web=1", "name": "nobody", "names": "A", "number": "1", "release": "v1", "values": "A=1"}
+WORDS: Final = {
+    "amounts": "web=1",
+    "name": "nobody",
+    "names": "A",
+    "number": "1",
+    "release": "v1",
+    "values": "A=1",
+    "wanted": "on",
+}
 
 
 def expected(operator: Key, command: str, app: str) -> type[LockstepError] | None:
@@ -134,7 +142,7 @@ async def answer(office: Office, operator: Key, command: str, app: str) -> Locks
 def words_for(command: str, app: str) -> tuple[str, ...]:
     name, *options = command.split()
     wanted = [one for one in registry.tree().commands[name].params if isinstance(one, click.Argument) and one.required]
-    given = WORDS | {"app": app} | ({"name": app} if EXPECTED[command][1] is On.NEW else {})
+    given = WORDS | {"app": app, "new": app} | ({"name": app} if EXPECTED[command][1] is On.NEW else {})
     return (name, *(given.get(str(one.name), "x") for one in wanted), *options)
 
 
