@@ -33,10 +33,9 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The jobs of a live release."""
+    """The jobs of a live release, and the row of the store that they were read from."""
 
-    release: int
-    live_at: datetime | None
+    row: Row[Any]  # of `tx.cron.definitions`
     jobs: list[Job]
 
 
@@ -68,12 +67,11 @@ class Overdue:
         return found
 
     def _learn(self, tx: Transaction, apps: Mapping[str, Row[Any]]) -> None:
-        """The jobs of releases that went live since the last look."""
-        self._live = {
-            app: live for app, live in self._live.items() if app in apps and apps[app].current_release == live.release
-        }
-        for row in tx.cron.definitions(apps.keys() - self._live.keys()):
-            self._live[row.app] = Live(row.number, row.live_at, jobs_in(row))
+        """The jobs of live releases; only those that changed since the last look are read."""
+        before, self._live = self._live, {}
+        for row in tx.cron.definitions(apps):
+            known = before.get(row.app)
+            self._live[row.app] = known if known is not None and known.row == row else Live(row, jobs_in(row))
 
     def _slot_after(self, job: Job, cursor: datetime) -> datetime | None:
         timing, before, slot = self._slots.get(job.key, (None, None, None))
@@ -90,7 +88,7 @@ def _cursor(job: Job, live: Live, row: Row[Any] | None, now: datetime) -> dateti
     it should have."""
     if row is not None and row.timing == job.timing:
         return row.cursor  # type: ignore[no-any-return]
-    since = live.live_at or now
+    since: datetime = live.row.live_at or now
     return since if row is None else max(since, row.cursor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
@@ -47,7 +48,7 @@ class Payloads:
             if cause.app is not None and cause.job is not None and cause.run is not None:
                 lines = self._runs.read(Key(cause.app, cause.job), cause.run) or ()
                 return [line.text for line in deque(lines, maxlen=TAIL)]
-        except (OSError, EOFError, ValueError) as error:  # also a log that was cut off by a power cut
+        except (OSError, EOFError, ValueError, zlib.error) as error:  # also a log that was cut off by a power cut
             return [f"(the log can not be read: {error})"]
         return []
 

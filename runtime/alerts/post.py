@@ -98,7 +98,7 @@ class Names(AbstractResolver):
 
 
 def is_of_host(text: str) -> bool:
-    """Whether an address leads to this machine alone, or to a service of its network card's neighbourhood."""
+    """Whether what answers there is this machine itself, or is meant for it alone, such as a cloud's metadata."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     address = address if mapped is None else mapped

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from runtime.alerts.model import AlertKind, Cause
-from runtime.model import AppSpec, CronRun, Deploy
+from runtime.model import AppSpec, CronRun, Deploy, RunState
 from runtime.store import Transaction
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,9 @@ def deploy_failed(tx: Transaction, deploy: Deploy, spec: AppSpec | None, now: da
 
 def run_failed(tx: Transaction, run: CronRun, now: datetime) -> None:
     """A run that did not succeed and is not tried again."""
-    error = run.reason if run.exit_code in (None, 0) else f"exited with {run.exit_code}{_because(run.reason)}"
+    error = run.reason
+    if run.state is RunState.FAILED and run.exit_code:
+        error = f"exited with {run.exit_code}{'' if run.reason is None else f': {run.reason}'}"
     cause = Cause(
         kind=AlertKind.RUN,
         app=run.app,
@@ -68,7 +70,3 @@ def _write(tx: Transaction, cause: Cause, url: str | None, now: datetime) -> Non
     if tx.alerts.add(cause, url, now):
         log.warning("alert: %s: %s", cause.about, cause.error)
         tx.events.add(who=WHO, app=cause.app, action="alert", detail=cause.about, result=cause.error, now=now)
-
-
-def _because(reason: str | None) -> str:
-    return "" if reason is None else f": {reason}"

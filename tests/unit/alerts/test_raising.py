@@ -11,10 +11,12 @@ import pytest
 from runtime.alerts.model import Alert, AlertKind, AlertState
 from runtime.model import CatchUp, DeployState, Overlap, RunState
 from runtime.release import Progress, move
+from runtime.scheduler.ending import End
 from runtime.store import Store
 from tests.cronrig import go_live, job
 from tests.unit.gitreceive.desk import Office
 from tests.unit.runtime.samples import spec
+from tests.unit.scheduler.conftest import NOON
 from tests.unit.scheduler.world import World
 
 MINUTE = timedelta(minutes=1)
@@ -47,6 +49,27 @@ def test_a_run_that_failed_is_alerted_of_with_an_event(store: Store, noon: datet
     with store.read() as tx:
         (event,) = tx.events.of("shop")
     assert (event.who, event.action, event.detail) == ("alerts", "alert", "run 1")
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        (End(RunState.FAILED, NOON, 3), "exited with 3"),
+        (
+            End(RunState.FAILED, NOON, 137, "out of memory (over 32 MiB)"),
+            "exited with 137: out of memory (over 32 MiB)",
+        ),
+        (End(RunState.FAILED, NOON, None, "cannot start: no such image"), "cannot start: no such image"),
+        (End(RunState.TIMED_OUT, NOON, 137, "did not end within 60 s"), "did not end within 60 s"),
+    ],
+)
+def test_what_is_said_of_it(store: Store, noon: datetime, end: End, error: str) -> None:
+    world = World(store, noon, job(schedule="30 12 * * *"))
+    world.pass_time(30 * MINUTE)
+    (run,) = world.open()
+    world.ledger.started(run, world.now)
+    world.ledger.ended(run, end, None)
+    assert [alert.cause.error for alert in alerts(store)] == [error]
 
 
 @pytest.mark.parametrize("state", [RunState.TIMED_OUT, RunState.INTERRUPTED])

@@ -144,6 +144,15 @@ def test_a_job_that_the_scheduler_has_not_learnt_is_watched_from_when_it_went_li
     assert tower.found() == [("new", noon + 10 * MINUTE)]
 
 
+def test_jobs_of_an_app_that_was_destroyed_are_forgotten_though_another_has_its_name(tower: Tower) -> None:
+    tower.pass_time(10 * MINUTE, scheduler=True)
+    with tower.store.write() as tx:
+        tx.apps.remove("shop")
+    go_live(tower.store, "shop", 1, job("other", schedule="0 15 * * *"), now=tower.world.now)
+    tower.pass_time(2 * HOUR)
+    assert tower.found() == []
+
+
 def test_a_run_that_does_not_begin_is_alerted_of(tower: Tower) -> None:
     with tower.store.write() as tx:
         run = tx.cron.open_run(
