@@ -13,7 +13,6 @@ class PassingCommand(GatedCommand):
     allow_interspersed_args = False
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.allow_interspersed_args = False
         return super().parse_args(ctx, self._app_behind_options(ctx, list(args)))
 
     def _app_behind_options(self, ctx: click.Context, args: list[str]) -> list[str]:

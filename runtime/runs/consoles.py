@@ -57,6 +57,10 @@ class _Streams:
     def end_input(self) -> None:
         self._streams.end_input()
 
+    def close(self) -> None:
+        """Hear no more; the program goes on."""
+        self._streams.close()
+
     async def _resize(self, path: str, rows: int, columns: int) -> None:
         if rows and columns:
             with suppress(EngineError):  # it has ended, or is about to
@@ -116,16 +120,24 @@ class ExecConsole(_Streams):
         return await self._fleet.events.until("the end of the command", LONGEST, ended)
 
     async def end(self) -> None:
-        """End what the client left running: the program and its session. Raises DeadlinePassed."""
+        """End what the client left running: the program and its session. Raises DeadlinePassed when it goes on."""
 
-        async def known() -> int | None:
+        async def begun() -> tuple[int, bool] | None:
+            """Its number and whether it still runs; its start may be under way."""
             state = await self._look()
-            return int(state["Pid"]) if state["Pid"] or not state["Running"] else None
+            if state["ExitCode"] is not None and not state["Running"]:
+                return 0, False
+            return (int(state["Pid"]), True) if state["Pid"] else None
+
+        async def ended() -> bool | None:
+            return None if (await self._look())["Running"] else True
 
         with suppress(NotFound):  # the container is gone
-            pid = await self._fleet.events.until("the start of the command", KILL_DEADLINE, known)
-            if pid and (await self._look())["Running"]:
+            pid, runs = await self._fleet.events.until("the start of the command", KILL_DEADLINE, begun)
+            if runs:
                 await end_session(self._fleet, pid, self._container)
+                what = f"the end of process {pid}, which has to be one of this machine's,"
+                await self._fleet.events.until(what, KILL_DEADLINE, ended)
 
     async def _look(self) -> dict[str, Any]:
         state: dict[str, Any] = await self._engine.get(f"{self._path}/json")

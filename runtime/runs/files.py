@@ -41,7 +41,7 @@ async def files_of(runs: Runs, app: str) -> AsyncIterator[Console]:
     try:
         user = await owner_of(parts, release, name)
         spec = container_of(release, parts.settings.instance, parts.platform_image, user, _passwd(parts, user))
-        await engine.post("/containers/create", spec, name=name)
+        await see_through(engine.post("/containers/create", spec, name=name))
         streams = await attach(engine, name, tty=False)
         try:
             await engine.post(f"/containers/{name}/start")

@@ -60,8 +60,8 @@ async def owner_of(parts: Parts, release: Release, name: str) -> str:
 async def _unstarted(parts: Parts, release: Release, name: str) -> AsyncIterator[None]:
     labels = names.labels(parts.settings.instance, names.ONE_OFF, app=release.app)
     spec = {"Image": release.image.id, "Entrypoint": ["-"], "Labels": labels, "NetworkDisabled": True}
-    await parts.fleet.engine.post("/containers/create", spec, name=name)
     try:
+        await see_through(parts.fleet.engine.post("/containers/create", spec, name=name))
         yield
     finally:
         await see_through(parts.fleet.remove_container(name))

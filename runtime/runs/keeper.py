@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from runtime import names
 from runtime.engine.attach import attach
-from runtime.errors import EngineUnreachable, LockstepError, NotFound, explain
+from runtime.errors import DeadlinePassed, EngineUnreachable, LockstepError, NotFound, explain
 from runtime.model import Release, RunState
 from runtime.parts import Parts, place_of
 from runtime.runs.consoles import Console, ContainerConsole
@@ -36,6 +36,7 @@ SWEEP: Final = 60.0  # seconds between two looks for containers that nobody hold
 PAUSE: Final = 2.0  # seconds before an engine that is away is asked again
 STOP_SLACK: Final = 20.0  # seconds beyond the grace for a container to be gone
 TIME_LIMIT: Final = "its time limit"
+LEFT: Final = "its client went away"
 LOGS: Final = "runs"  # the folder of their logs
 JOB: Final = "run"
 
@@ -98,6 +99,8 @@ class Runs:
         try:
             await see_through(self._start(order, run, release))
         except BaseException as error:
+            if (watcher := self._watching.get(name)) is not None:
+                watcher.cancel()
             await see_through(self._put_away(run, explain(error)))
             raise
         finally:
@@ -108,10 +111,10 @@ class Runs:
     async def attached(self, order: Order) -> AsyncIterator[Console]:
         """A run with its streams, started; when it is left the container is ended and gone. Raises LockstepError."""
         run, release = self._claim(order)
-        name, engine, why = self.name(run), self.parts.fleet.engine, "its client went away"
+        name, engine, why = self.name(run), self.parts.fleet.engine, LEFT
         self.held.add(name)
         try:
-            await self._create(order, run, release)
+            await see_through(self._create(order, run, release))
             streams = await attach(engine, name, tty=order.tty is not None)
             try:
                 await engine.post(f"/containers/{name}/start")
@@ -231,13 +234,14 @@ class Runs:
             raise EngineUnreachable("the engine stopped while a run was waited for") from None
 
     async def _stop(self, run: OneOff) -> None:
-        """SIGTERM, the grace, SIGKILL. Raises NotFound, EngineError."""
+        """SIGTERM, the grace, SIGKILL. Raises NotFound, EngineError, DeadlinePassed."""
+        engine, seconds = self.parts.fleet.engine, GRACE + STOP_SLACK
         path, limit = f"/containers/{self.name(run)}/stop", {"t": round(GRACE)}
-        async with (
-            asyncio.timeout(GRACE + STOP_SLACK),
-            self.parts.fleet.engine.request("POST", path, limit, streaming=True),
-        ):
-            pass
+        try:
+            async with asyncio.timeout(seconds), engine.request("POST", path, limit, streaming=True):
+                pass
+        except TimeoutError:
+            raise DeadlinePassed(f"the end of {run.id}", seconds) from None
 
     async def _put_away(self, run: OneOff, why: str | None, *, engine_lost: bool = False) -> None:
         """Have the container gone and the row closed, from wherever they are; `why` unless it ended by itself.
@@ -252,7 +256,7 @@ class Runs:
             await self.parts.fleet.remove_container(self.name(run))
         except NotFound:
             why = why or "its container was removed"
-        except (LockstepError, TimeoutError) as error:
+        except LockstepError as error:
             if why is None and isinstance(error, EngineUnreachable):
                 raise
             why = f"its container could not be removed: {explain(error)}"
@@ -295,6 +299,8 @@ def judge(
     run: OneOff, code: int | None, why: str | None, *, out_of_memory: bool, engine_lost: bool = False
 ) -> tuple[RunState, str | None]:
     """How a run ended, and the reason that is shown. `engine_lost`: the engine was away while it ran."""
+    if code is None and why == LEFT:
+        return RunState.CANCELLED, why
     if code is None:
         started = run.started_at is not None
         return (RunState.INTERRUPTED if started else RunState.FAILED), why or "its container is gone"

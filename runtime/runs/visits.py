@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.engine.attach import start_exec
-from runtime.errors import LockstepError, UsageError
+from runtime.errors import LockstepError, UsageError, explain
 from runtime.model import WEB
 from runtime.parts import Parts
 from runtime.runs.consoles import Console, ExecConsole
@@ -17,6 +19,8 @@ from runtime.runs.describe import base_of, exec_of
 from runtime.runs.images import SHELL, has_file
 from runtime.runs.values import Command, Tty
 from runtime.waiting import see_through
+
+log = logging.getLogger(__name__)
 
 _PROCESS: Final = re.compile(r"(?P<name>.+?)(?:\.(?P<slot>[0-9]{1,3}))?")
 
@@ -40,23 +44,34 @@ async def visiting(parts: Parts, visit: Visit) -> AsyncIterator[Console]:
     spec = exec_of(visit.command, visit.tty, visit.who, has_shell=await has_file(engine, container, SHELL))
     number = str((await engine.post(f"/containers/{container}/exec", spec))["Id"])
     size = None if visit.tty is None else (visit.tty.rows, visit.tty.columns)
-    streams = await start_exec(engine, number, tty=visit.tty is not None, size=size)
-    console = ExecConsole(parts.fleet, streams, container, number)
+    starting = asyncio.create_task(start_exec(engine, number, tty=visit.tty is not None, size=size))
     try:
+        console = ExecConsole(parts.fleet, await see_through(starting), container, number)
         if visit.tty is not None:
             await console.resize(visit.tty.rows, visit.tty.columns)
         yield console
     finally:
-        streams.close()
-        await see_through(console.end())
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            await see_through(_end(ExecConsole(parts.fleet, starting.result(), container, number), visit))
+
+
+async def _end(console: ExecConsole, visit: Visit) -> None:
+    console.close()
+    try:
+        await console.end()
+    except LockstepError as error:
+        log.warning("what %s began in %s goes on: %s", visit.who, visit.app, explain(error))
+        raise
 
 
 def names_process(parts: Parts, app: str, word: str) -> bool:
-    """Whether the word names a process of the live release, or a replica of one."""
+    """Whether the word names a process of the live release, or a replica of one. Raises LockstepError without one."""
     match = _PROCESS.fullmatch(word)
     with parts.store.read() as tx:
         release = tx.releases.current(app)
-    return match is not None and release is not None and match["name"] in {p.name for p in release.spec.processes}
+    if release is None:
+        raise LockstepError(f"nothing of {app} is live: push to it first")
+    return match is not None and match["name"] in {process.name for process in release.spec.processes}
 
 
 async def _host(parts: Parts, visit: Visit) -> str:

@@ -171,6 +171,25 @@ def test_a_client_that_goes_away_takes_its_command_along(instance: Instance) -> 
     assert {row["state"] for row in instance.json("ps", APP)} == {"running"}
 
 
+async def test_a_client_that_goes_away_while_its_run_begins_leaves_nothing(instance: Instance) -> None:
+    for tenth in range(8):
+        connection = await asyncssh.connect(
+            "127.0.0.1",
+            instance.ssh_port,
+            username="paas",
+            client_keys=[str(instance.key)],
+            known_hosts=None,
+            config=[],
+        )
+        await connection.create_process(f"run {APP} sleep 74")
+        await asyncio.sleep(tenth / 10)  # the start takes about half a second
+        connection.abort()
+    rows = instance.json("run:list", APP)
+    until(lambda: all(row["state"] == "cancelled" for row in instance.json("run:list", APP, "-n", "7")), "all ends", 60)
+    assert len(rows) >= 7
+    assert containers(instance) == []
+
+
 def test_a_slow_reader_holds_up_nobody(instance: Instance) -> None:
     def server_memory() -> int:
         status = Path(f"/proc/{instance.pid}/status").read_text()

@@ -14,7 +14,7 @@ from runtime.errors import UsageError
 from runtime.model import MIB, Image, Limits, RunState
 from runtime.runs import files
 from runtime.runs.describe import container_of, exec_of
-from runtime.runs.keeper import TIME_LIMIT, judge
+from runtime.runs.keeper import LEFT, TIME_LIMIT, judge
 from runtime.runs.values import Command, OneOff, Order, Tty
 from runtime.runs.words import LONGEST_SHOWN, command_of, line_of
 from tests.unit.runtime.samples import IMAGE, NOW, new_store, release, web, worker
@@ -191,6 +191,7 @@ def test_old_rows_go_and_open_ones_stay(tmp_path: Path) -> None:
         (143, "stopped by anna", None, False, RunState.CANCELLED, "stopped by anna"),
         (143, TIME_LIMIT, None, False, RunState.TIMED_OUT, TIME_LIMIT),
         (None, None, "no space left", False, RunState.FAILED, "no space left"),
+        (None, None, LEFT, False, RunState.CANCELLED, LEFT),
     ],
 )
 def test_end_is_judged(
