@@ -41,7 +41,7 @@ class Fleet:
     # ---- swarm ---------------------------------------------------------------------------------------------
 
     async def swarm(self) -> Swarm:
-        """The engine's swarm, once it has come up or failed to."""
+        """The engine's swarm, once it has come up or failed to; still COMING when it does neither."""
 
         async def settled() -> Swarm | None:
             found = swarm_in(await self.engine.get("/info"))
@@ -49,8 +49,8 @@ class Fleet:
 
         try:
             return await self.events.until("the start of the engine's swarm", SWARM_DEADLINE, settled)
-        except DeadlinePassed as error:
-            return Swarm(SwarmState.BROKEN, str(error))
+        except DeadlinePassed:
+            return Swarm(SwarmState.COMING)
 
     async def ensure_swarm(self) -> bool:
         """Make the engine a Swarm manager of one node; True when it was not one before."""

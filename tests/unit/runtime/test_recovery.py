@@ -118,7 +118,9 @@ def test_an_engine_without_a_swarm_names_the_way_out() -> None:
     said = b'{"message":"This node is not a swarm manager. Use \\"docker swarm init\\" or ..."}'
     error = _refusal(503, said)
     assert isinstance(error, SwarmLost)
-    assert str(error) == "the engine's swarm is gone: stop the server and run 'lockstep recover --home DIR'"
+    assert str(error) == (
+        "the engine is in no swarm: if that lasts, stop the server and run 'lockstep recover --home DIR'"
+    )
     assert not isinstance(_refusal(503, b'{"message":"another trouble"}'), SwarmLost)
 
 
@@ -138,12 +140,18 @@ def test_an_engine_without_a_swarm_names_the_way_out() -> None:
         (
             Swarm(SwarmState.LOCKED),
             0,
-            "the engine's swarm is locked: run 'docker swarm unlock', then start the server",
+            "the engine's swarm is locked: run 'docker swarm unlock', then try again",
+        ),
+        (
+            Swarm(SwarmState.COMING),
+            1,
+            "the engine's swarm does not come up: restart the engine, or give its swarm up with "
+            "'docker swarm leave --force', then try again",
         ),
         (
             Swarm(SwarmState.WORKER),
             1,
-            "the engine is a worker of another one's swarm: run 'docker swarm leave' there, then start the server",
+            "the engine is a worker of another one's swarm: run 'docker swarm leave' there, then try again",
         ),
     ],
 )
