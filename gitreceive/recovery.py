@@ -12,7 +12,7 @@ from runtime.errors import LockstepError, UsageError, explain
 from runtime.parts import Parts
 from runtime.reconcile import Reconciler
 from runtime.recovery.act import WHO, bring_back, forget_images, renew_swarm
-from runtime.recovery.check import Report, check
+from runtime.recovery.check import Report, check_all
 from runtime.recovery.look import look
 from runtime.recovery.plan import Fate, Plan, plan_of
 from runtime.settings import Settings
@@ -53,14 +53,13 @@ async def _carry_out(parts: Parts, pushes: Pushes, plan: Plan, say: Say) -> bool
         failed[app] = "its image is gone and its commit too: start the server, then push it again"
     await Reconciler(parts, pushes.deployer).start()
     say("-----> Looking at each app")
-    reports = [
-        Report(release.app, False, failed[release.app]) if release.app in failed else await check(parts, release.app)
-        for release, _ in plan.fates
-    ]
-    for report in reports:
+    reports = {app: Report(app, False, why) for app, why in failed.items()}
+    reports |= await check_all(parts, tuple(app for app in plan.apps(*Fate) if app not in failed))
+    for app in plan.apps(*Fate):
+        report = reports[app]
         say(f"{'ok  ' if report.well else 'FAIL'}  {report.app:<10} {report.detail}")
     say(f"now start the server: lockstep serve --home {parts.settings.home}")
-    return all(report.well for report in reports)
+    return all(report.well for report in reports.values())
 
 
 async def _rebuild(pushes: Pushes, app: str, say: Say) -> str | None:

@@ -59,10 +59,11 @@ async def _examine(what: str, check: Callable[[Parts], Awaitable[str]], parts: P
 
 async def _engine(parts: Parts) -> str:
     info = await parts.fleet.engine.get("/info")
-    complaint = swarm_complaint(parts, swarm_in(info))
+    swarm = swarm_in(info)
+    complaint = swarm_complaint(parts, swarm)
     if complaint is not None:
         raise LockstepError(complaint)
-    if swarm_in(info).state is not SwarmState.WELL:
+    if swarm.state is not SwarmState.WELL:
         raise LockstepError("the engine is in no swarm: start the server, it makes one")
     return f"docker {info['ServerVersion']}, swarm active, {info['ContainersRunning']} containers run"
 

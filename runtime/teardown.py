@@ -14,8 +14,8 @@ from runtime.parts import Parts
 
 async def tear_down(fleet: Fleet, say: Callable[[str], None]) -> None:
     """Services first, then what they used. Found by label, so what a crash left behind goes too."""
-    well = (await fleet.swarm()).state is SwarmState.WELL
-    services = await fleet.services() if well else []  # a swarm that is lost took its services along
+    lost = (await fleet.swarm()).state in (SwarmState.NONE, SwarmState.BROKEN)
+    services = [] if lost else await fleet.services()  # a swarm that is lost took its services along
     await fleet.stop(services)
     for service in services:
         await fleet.remove_service(service)

@@ -6,7 +6,6 @@ Every call is idempotent: making what is there and removing what is gone both su
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -26,7 +25,6 @@ NETWORK_DEADLINE: Final = 30.0  # seconds for an overlay network to lose its las
 STOP_SLACK: Final = 20.0  # seconds beyond the grace for a container to be gone
 LOG_SLACK: Final = 5.0  # seconds beyond the end of a container for the rest of its log
 TELL_AGAIN: Final = 2.0  # seconds after which Swarm is told again what it has not done
-NETWORK_LOST: Final = re.compile(r"[Nn]etwork \S+ not found|attach(ing)? to network")  # the words of Docker 20.10
 OF_SERVICE: Final = "com.docker.swarm.service.id"  # Swarm's label of the containers it makes
 
 
@@ -41,7 +39,7 @@ class Fleet:
     # ---- swarm ---------------------------------------------------------------------------------------------
 
     async def swarm(self) -> Swarm:
-        """The engine's swarm, once it has come up or failed to."""
+        """The engine's swarm, once it has come up or failed to; still COMING when it does neither."""
 
         async def settled() -> Swarm | None:
             found = swarm_in(await self.engine.get("/info"))
@@ -49,8 +47,8 @@ class Fleet:
 
         try:
             return await self.events.until("the start of the engine's swarm", SWARM_DEADLINE, settled)
-        except DeadlinePassed as error:
-            return Swarm(SwarmState.BROKEN, str(error))
+        except DeadlinePassed:
+            return Swarm(SwarmState.COMING)
 
     async def ensure_swarm(self) -> bool:
         """Make the engine a Swarm manager of one node; True when it was not one before."""
@@ -261,22 +259,32 @@ class Fleet:
             found = None
         if found is not None:
             fits = found["Config"]["Labels"].get(names.CONTENT) == content
-            if fits and await self._starts(found["Id"]):
+            if fits and await self._starts(found):
                 return str(found["Id"])
             await self.remove_container(found["Id"])
         container = await self.create_container(name, spec)
         await self.engine.post(f"/containers/{container}/start")  # 304 when it runs
         return container
 
-    async def _starts(self, container: str) -> bool:
-        """False when it can not be started any more: it is to be on a network that was lost with its swarm."""
+    async def _starts(self, found: dict[str, Any]) -> bool:
+        """False when it never will again: a network that it is to be on was lost with its swarm."""
         try:
-            await self.engine.post(f"/containers/{container}/start")
-        except EngineError as error:
-            if NETWORK_LOST.search(str(error)):
-                return False
-            raise
+            await self.engine.post(f"/containers/{found['Id']}/start")
+        except EngineError:
+            if not await self._lost_a_network(found):
+                raise
+            return False
         return True
+
+    async def _lost_a_network(self, found: dict[str, Any]) -> bool:
+        if (await self.swarm()).state is SwarmState.COMING:
+            return False  # its networks are not known yet
+        for name, endpoint in found["NetworkSettings"]["Networks"].items():
+            try:
+                await self.engine.get(f"/networks/{endpoint.get('NetworkID') or name}")
+            except NotFound:
+                return True
+        return False
 
     async def remove_container(self, container: str) -> None:
         with suppress(NotFound, Conflict):  # Conflict: its removal is under way

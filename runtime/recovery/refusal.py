@@ -16,8 +16,9 @@ async def require_swarm(parts: Parts) -> None:
 
 def swarm_complaint(parts: Parts, swarm: Swarm) -> str | None:
     """What is wrong with the engine's swarm and what to do; None where the server does all that is needed."""
-    if swarm.state in (SwarmState.LOCKED, SwarmState.WORKER):
-        return unusable(swarm)
+    refusal = unusable(swarm)
+    if refusal is not None:
+        return refusal
     with parts.store.read() as tx:
         live = sum(app.current_release is not None for app in tx.apps.all())
     if swarm.state is SwarmState.BROKEN or (swarm.state is SwarmState.NONE and live):
@@ -32,8 +33,13 @@ def swarm_complaint(parts: Parts, swarm: Swarm) -> str | None:
 
 def unusable(swarm: Swarm) -> str | None:
     """Why apps can not run in a swarm that is not ours to change; None for every other."""
-    if swarm.state is SwarmState.LOCKED:
-        return "the engine's swarm is locked: run 'docker swarm unlock', then start the server"
-    if swarm.state is SwarmState.WORKER:
-        return "the engine is a worker of another one's swarm: run 'docker swarm leave' there, then start the server"
-    return None
+    return {
+        SwarmState.LOCKED: "the engine's swarm is locked: run 'docker swarm unlock', then try again",
+        SwarmState.WORKER: (
+            "the engine is a worker of another one's swarm: run 'docker swarm leave' there, then try again"
+        ),
+        SwarmState.COMING: (
+            "the engine's swarm does not come up: restart the engine, or give its swarm up with "
+            "'docker swarm leave --force', then try again"
+        ),
+    }.get(swarm.state)
