@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -16,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from gitreceive.commands.base import registry
+from gitreceive.hostkey import open_to_host
 from gitreceive.keyring import StoreKeyRing
+from gitreceive.main import host
 from gitreceive.server import SshServer, start_server
 from runtime.settings import Settings, load_settings
 from tests.integration.rig import HOOKS, Done, Rig
@@ -36,8 +38,8 @@ class House(Rig):
         self.server: SshServer
 
     async def open(self) -> None:
-        made = await self.lockstep("init", "--home", str(self.folder), "--admin-key", f"{self.key}.pub")
-        assert made.code == 0, made.err
+        words = ["init", "--home", str(self.folder), "--admin-key", f"{self.key}.pub"]
+        host.main(words, prog_name="lockstep", standalone_mode=False)
         self.settings = load_settings(self.folder)
         self.server = await start_server(
             "127.0.0.1",
@@ -49,7 +51,7 @@ class House(Rig):
             self.settings.run / "hook",
             HOOKS,
         )
-        self.settings.port_file.write_text(str(self.server.port))
+        open_to_host(self.settings, self.server.port)
 
     async def lockstep(self, *words: str, stdin: bytes = b"") -> Done:
         return await self.call(str(LOCKSTEP), *words, stdin=stdin)
@@ -233,9 +235,4 @@ async def test_host_without_a_server_is_told_how_to_start_one(house: House) -> N
 
 
 def test_no_word_of_the_host_hides_an_operators_command() -> None:
-    done = subprocess.run([str(LOCKSTEP), "--help"], capture_output=True, text=True, check=True)
-    from gitreceive.commands.base import registry
-    from gitreceive.main import host
-
-    assert "help' lists" in done.stdout
     assert not set(host.commands) & set(registry.tree().commands)
