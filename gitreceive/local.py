@@ -1,7 +1,8 @@
 """The operator's commands on the server's own host: through the SSH door, with the host's own key.
 
 There is one way in for commands, with one set of rules and one record; a person on the host takes it as well.
-`ssh` replaces this process, so terminal, streams and exit code are the command's own.
+`ssh` replaces this process, so terminal, streams and exit code are the command's own. Little is imported here, since
+a person waits for it.
 """
 
 from __future__ import annotations
@@ -14,36 +15,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import asyncssh
-
-from gitreceive.keyring import parse_key
-from gitreceive.server import load_host_key, make_private_key
 from runtime.errors import SettingsError
-from runtime.model import Key, Role
-from runtime.parts import now
 from runtime.settings import Settings
-from runtime.store import Transaction
 
-NAME: Final = "host"  # of the host's key, unless it is taken
 ALIAS: Final = "lockstep"  # the server's name in known_hosts, whatever its port
 ANSWER_DEADLINE: Final = 5.0  # seconds for the server's greeting
 ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens
-
-
-def let_host_in(settings: Settings, tx: Transaction) -> None:
-    """Make the host's key and let it in as an admin's; what is there already stays."""
-    if not settings.client_key.exists():
-        make_private_key(settings.client_key)
-    key = host_key_of(settings)
-    if tx.keys.find(key.fingerprint) is None:
-        free = tx.keys.named(NAME) is None
-        tx.keys.add(key if free else key.model_copy(update={"name": f"{NAME}-{key.fingerprint[-6:].lower()}"}))
-
-
-def host_key_of(settings: Settings) -> Key:
-    """The public side of the host's key."""
-    public = asyncssh.read_private_key(settings.client_key).export_public_key("openssh").decode()
-    return parse_key(NAME, public, Role.ADMIN, (), now())
 
 
 def run_here(settings: Settings, words: tuple[str, ...]) -> None:
@@ -54,7 +31,6 @@ def run_here(settings: Settings, words: tuple[str, ...]) -> None:
     if not settings.client_key.is_file():
         raise SettingsError(f"{settings.client_key} is not there: run 'lockstep init' again with --admin-key")
     port = running_at(settings)
-    pin_server(settings)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     os.execv(ssh, ssh_words(settings, port, words, terminal=terminal))  # noqa: S606 - no shell takes part
 
@@ -92,14 +68,6 @@ def ssh_words(settings: Settings, port: int, words: tuple[str, ...], *, terminal
 def _quoted(path: Path) -> str:
     """A path as ssh's options take it: they split at blanks and expand '%'."""
     return f'"{str(path).replace("%", "%%")}"'
-
-
-def pin_server(settings: Settings) -> None:
-    """Write down the server's key, as it is now, for ssh to compare."""
-    public = load_host_key(settings.host_key).export_public_key("openssh").decode().split()[:2]
-    unfinished = settings.known_hosts.with_name(f"{settings.known_hosts.name}.{os.getpid()}")
-    unfinished.write_text(f"{ALIAS} {' '.join(public)}\n")
-    unfinished.rename(settings.known_hosts)
 
 
 def running_at(settings: Settings) -> int:

@@ -12,12 +12,9 @@ from typing import Any
 
 import click
 
-from gitreceive.wiring import open_parts
 from runtime.errors import LockstepError, UsageError, explain
 from runtime.model import Role, app_name
-from runtime.secrets import make_key
 from runtime.settings import FILE_NAME, load_settings, render_settings
-from runtime.store import Store, prepare_store
 
 home_option = click.option(
     "--home",
@@ -95,9 +92,11 @@ def _operators_command(name: str) -> click.Command:
 @click.option("--instance", help="Name of everything this instance makes on the engine; lockstep by default.")
 def init(home: Path, admin_key: Path, **chosen: Any) -> None:
     """Make the folder of an instance, its settings, its keys and its store. Existing ones stay."""
+    from gitreceive.hostkey import let_host_in
     from gitreceive.keyring import parse_key
-    from gitreceive.local import let_host_in
     from runtime.parts import now
+    from runtime.secrets import make_key
+    from runtime.store import Store, prepare_store
 
     try:
         text = admin_key.read_text()
@@ -158,6 +157,7 @@ def stack(home: Path, renew: bool) -> None:
 @home_option
 def doctor(home: Path) -> None:
     """Check engine, store, router, redis, scheduler, server, disk, clock and keys; exit 1 if any fails."""
+    from gitreceive.wiring import open_parts
     from runtime.doctor import examine
 
     async def look() -> bool:
@@ -188,6 +188,7 @@ def recover_(home: Path, yes: bool) -> None:
 def destroy(home: Path, yes: bool) -> None:
     """Remove every engine object of the instance, and nothing else. The home folder stays."""
     from gitreceive.server_process import refuse_while_running
+    from gitreceive.wiring import open_parts
     from runtime.teardown import forget_images, tear_down
 
     settings = load_settings(home)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from builder.stack import ensure_platform, ensure_stack
 from gitreceive.commands import Commands
 from gitreceive.commands.desk import Operations
+from gitreceive.hostkey import open_to_host
 from gitreceive.keyring import StoreKeyRing
 from gitreceive.maintenance import maintain
 from gitreceive.push import Pushes
@@ -89,7 +90,7 @@ async def serve(settings: Settings, say: Say) -> None:
                     max_push=settings.push_limit,
                     shells=Shells(operations),
                 )
-                settings.port_file.write_text(str(server.port))
+                open_to_host(settings, server.port)
                 say(f"lockstep: ready, ssh on port {server.port}, apps at {settings.url_of('APP.' + settings.domain)}")
                 await stop.wait()
                 say("lockstep: stopping; apps stay up")
