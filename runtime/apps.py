@@ -104,7 +104,7 @@ class Apps:
             current = tx.releases.current(app) if tx.apps.get(app) else None
         for process in wanted:
             _check_scalable(app, current, process)
-        async with self._deployer.locks.quietly(app) as free:
+        async with self._deployer.locks.soon(app) as free:
             if not free:
                 raise Locked(f"{app} is being deployed: scale it when that has ended")
             with self._parts.store.write() as tx:

@@ -70,7 +70,7 @@ async def _change(
     parts: Parts, deployer: Deployer, app: str, what: str, who: str, write: Callable[[Transaction], None]
 ) -> None:
     """Write the row, move the route, look whether it did; what fails after the row is put right by the reconciler."""
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         if not free:
             raise Locked(f"{app} is being deployed: try again when that has ended")
         with parts.store.write() as tx:

@@ -43,7 +43,7 @@ async def restart(parts: Parts, deployer: Deployer, app: str, process: str | Non
     if process is None or process == WEB:
         await _restart_all(parts, deployer, live, process, who, story)
         return
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         if not free:
             raise Locked(f"{app} is being deployed: restart {process} when that has ended")
         release = scaled(parts.store, _live(parts, app))
@@ -59,7 +59,7 @@ async def restart(parts: Parts, deployer: Deployer, app: str, process: str | Non
 
 async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None, who: str) -> list[str]:
     """Have none of the processes run, now and in later releases; their names. Web's visitors get a page instead."""
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         release = _for_operator(parts, app, process, free)
         names = [item.name for item in release.spec.processes if process in (None, item.name)]
         with parts.store.write() as tx:
@@ -72,7 +72,7 @@ async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None, 
 
 async def start(parts: Parts, deployer: Deployer, app: str, process: str | None, who: str) -> list[Started]:
     """Have the processes run as before they were stopped. Raises LockstepError when one does not stay up."""
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         release = _for_operator(parts, app, process, free)
         every = [item.name for item in release.spec.processes]
         with parts.store.write() as tx:
