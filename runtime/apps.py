@@ -11,6 +11,7 @@ from runtime import names
 from runtime.converge import Converger
 from runtime.deployer import Deployer, Draft, Outcome
 from runtime.errors import Conflict, LockstepError, NotFound, UsageError
+from runtime.hosts import owner_of
 from runtime.layer import base_of
 from runtime.locks import Locked
 from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, env_name
@@ -51,6 +52,9 @@ class Apps:
         with self._parts.store.write() as tx:
             if tx.apps.find(name) is not None:
                 raise LockstepError(f"there is an app '{name}' already: choose another name")
+            host = self._parts.settings.host_of(name)
+            if owner_of(tx, self._parts.settings, host, name) is not None:
+                raise LockstepError(f"{host} is in use by another app: choose another name")
             app = tx.apps.create(name, self._parts.clock())
             settings(tx)
             tx.events.add(who=who, app=name, action="apps:create", result="ok", now=self._parts.clock())

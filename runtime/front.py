@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from runtime.attempts import attempt
 from runtime.deployer import Deployer
 from runtime.errors import LockstepError, UsageError
 from runtime.hosts import check_free, host_name
@@ -70,22 +71,26 @@ async def _change(
     parts: Parts, deployer: Deployer, app: str, what: str, who: str, write: Callable[[Transaction], None]
 ) -> None:
     """Write the row, move the route, look whether it did; what fails after the row is put right by the reconciler."""
-    async with deployer.locks.soon(app) as free:
-        if not free:
-            raise Locked(f"{app} is being deployed: try again when that has ended")
-        with parts.store.write() as tx:
-            tx.apps.get(app)
-            before = tx.releases.current(app)
-            old = None if before is None else route_in(tx, parts.settings, before)
-            write(tx)
-            tx.events.add(who=who, app=app, action=what, result="ok", now=parts.clock())
-            wanted = None if before is None else route_in(tx, parts.settings, before)
-        if wanted is None:
-            return
-        await parts.router.point(wanted)
-        for host in wanted.hosts:
-            if not await parts.router.answers_for(host):
-                raise LockstepError(f"the router does not answer for {host} yet: 'lockstep doctor' looks at its parts")
-        for host in () if old is None else set(old.hosts) - set(wanted.hosts):
-            if await parts.router.answers_for(host):
-                raise LockstepError(f"something still answers for {host}: 'lockstep doctor' looks at the parts")
+    with attempt(parts, app, what, who):
+        async with deployer.locks.soon(app) as free:
+            if not free:
+                raise Locked(f"{app} is being deployed: try again when that has ended")
+            with parts.store.write() as tx:
+                tx.apps.get(app)
+                release = tx.releases.current(app)
+                old = None if release is None else route_in(tx, parts.settings, release)
+                write(tx)
+                wanted = None if release is None else route_in(tx, parts.settings, release)
+            if wanted is not None:
+                await parts.router.point(wanted)
+                await _see(parts, wanted.hosts, () if old is None else old.hosts)
+
+
+async def _see(parts: Parts, hosts: tuple[str, ...], before: tuple[str, ...]) -> None:
+    """The router answers for these host names, and for those of before no more."""
+    for host in hosts:
+        if not await parts.router.answers_for(host):
+            raise LockstepError(f"the router does not answer for {host} yet: 'lockstep doctor' looks at its parts")
+    for host in set(before) - set(hosts):
+        if await parts.router.answers_for(host):
+            raise LockstepError(f"something still answers for {host}: 'lockstep doctor' looks at the parts")

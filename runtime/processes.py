@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.attempts import attempt
 from runtime.converge import Converger, set_stage
 from runtime.deployer import Deployer, Draft
 from runtime.engine import specs
@@ -17,7 +18,6 @@ from runtime.locks import Locked
 from runtime.model import WEB, Deploy, Health, Process, ProcessKind, Release
 from runtime.parts import Parts, hosts_of, place_of, scaled
 from runtime.proof import Proof
-from runtime.store import Transaction
 from runtime.store.faces import ALL
 from runtime.story import Story
 
@@ -43,6 +43,11 @@ async def restart(parts: Parts, deployer: Deployer, app: str, process: str | Non
     if process is None or process == WEB:
         await _restart_all(parts, deployer, live, process, who, story)
         return
+    with attempt(parts, app, f"ps:restart {process}", who):
+        await _restart_worker(parts, deployer, app, process, story)
+
+
+async def _restart_worker(parts: Parts, deployer: Deployer, app: str, process: str, story: Story) -> None:
     async with deployer.locks.soon(app) as free:
         if not free:
             raise Locked(f"{app} is being deployed: restart {process} when that has ended")
@@ -54,43 +59,47 @@ async def restart(parts: Parts, deployer: Deployer, app: str, process: str | Non
         story.step(f"Restarting {process}")
         await parts.fleet.stop([found for found in await parts.fleet.services(app) if found.process == process])
         await _see_up(parts, await parts.fleet.ensure_service(spec), release, worker)
-        _record(parts, app, f"ps:restart {process}", who)
 
 
 async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None, who: str) -> list[str]:
     """Have none of the processes run, now and in later releases; their names. Web's visitors get a page instead."""
-    async with deployer.locks.soon(app) as free:
-        release = _for_operator(parts, app, process, free)
-        names = [item.name for item in release.spec.processes if process in (None, item.name)]
-        with parts.store.write() as tx:
-            tx.faces.set_stopped(app, {ALL} if process is None else {*tx.faces.stopped(app), process})
-            _note(parts, tx, app, f"ps:stop {process or ''}", who)
-        await Converger(parts).converge(app)
-        await parts.fleet.stop([found for found in await parts.fleet.services(app) if found.process in names])
+    with attempt(parts, app, _action("ps:stop", process), who):
+        async with deployer.locks.soon(app) as free:
+            release = _for_operator(parts, app, process, free)
+            names = [item.name for item in release.spec.processes if process in (None, item.name)]
+            with parts.store.write() as tx:
+                tx.faces.set_stopped(app, {ALL} if process is None else {*tx.faces.stopped(app), process})
+            await Converger(parts).converge(app)
+            await parts.fleet.stop([found for found in await parts.fleet.services(app) if found.process in names])
     return names
 
 
 async def start(parts: Parts, deployer: Deployer, app: str, process: str | None, who: str) -> list[Started]:
     """Have the processes run as before they were stopped. Raises LockstepError when one does not stay up."""
-    async with deployer.locks.soon(app) as free:
-        release = _for_operator(parts, app, process, free)
-        every = [item.name for item in release.spec.processes]
-        with parts.store.write() as tx:
-            stopped = tx.faces.stopped(app)
-            named = set(every) if ALL in stopped else set(stopped)
-            tx.faces.set_stopped(app, set() if process is None else named - {process})
-            _note(parts, tx, app, f"ps:start {process or ''}", who)
-        release = scaled(parts.store, release)
-        wanted = [item for item in release.spec.processes if process in (None, item.name)]
-        await set_stage(parts, release)
-        for item in wanted:
-            if item.kind is ProcessKind.WEB and item.replicas:  # before the router sends anybody there
-                await _see_up(parts, await _ensure(parts, release, item), release, item)
-        await Converger(parts).converge(app)
-        for item in wanted:
-            if item.kind is ProcessKind.WORKER and item.replicas:
-                await _see_up(parts, await _ensure(parts, release, item), release, item)
+    with attempt(parts, app, _action("ps:start", process), who):
+        async with deployer.locks.soon(app) as free:
+            release = _for_operator(parts, app, process, free)
+            every = {item.name for item in release.spec.processes}
+            with parts.store.write() as tx:
+                stopped = tx.faces.stopped(app)
+                named = every if ALL in stopped else set(stopped)
+                tx.faces.set_stopped(app, set() if process is None else named - {process})
+            release = scaled(parts.store, release)
+            wanted = [item for item in release.spec.processes if process in (None, item.name)]
+            await _bring_up(parts, release, [item for item in wanted if item.replicas])
     return [Started(item.name, item.replicas) for item in wanted]
+
+
+async def _bring_up(parts: Parts, release: Release, wanted: list[Process]) -> None:
+    """Web first, proved healthy before the router sends anybody there; then all the rest."""
+    await set_stage(parts, release)
+    for item in wanted:
+        if item.kind is ProcessKind.WEB:
+            await _see_up(parts, await _ensure(parts, release, item), release, item)
+    await Converger(parts).converge(release.app)
+    for item in wanted:
+        if item.kind is ProcessKind.WORKER:
+            await _see_up(parts, await _ensure(parts, release, item), release, item)
 
 
 async def _restart_all(
@@ -99,8 +108,7 @@ async def _restart_all(
     async def make(_: Deploy, story: Story) -> Draft:
         current = _live(parts, live.app)
         story.step(f"Restarting {process or live.app} as {current.label} is: the image and the config stay")
-        what = "ps:restart" if process is None else f"ps:restart {process}"
-        return Draft(current.commit, current.image, base_of(current), what)
+        return Draft(current.commit, current.image, base_of(current), _action("ps:restart", process))
 
     await deployer.deploy(live.app, kind="restart", who=who, commit=live.commit, make=make, story=story)
 
@@ -162,10 +170,5 @@ def _check_runs(release: Release, process: str) -> Process:
     return found
 
 
-def _record(parts: Parts, app: str, action: str, who: str) -> None:
-    with parts.store.write() as tx:
-        _note(parts, tx, app, action, who)
-
-
-def _note(parts: Parts, tx: Transaction, app: str, action: str, who: str) -> None:
-    tx.events.add(who=who, app=app, action=action.strip(), result="ok", now=parts.clock())
+def _action(command: str, process: str | None) -> str:
+    return command if process is None else f"{command} {process}"
