@@ -11,6 +11,7 @@ from runtime import names
 from runtime.converge import Converger
 from runtime.deployer import Deployer, Draft, Outcome
 from runtime.errors import Conflict, LockstepError, NotFound, UsageError
+from runtime.hosts import owner_of
 from runtime.layer import base_of
 from runtime.locks import Locked
 from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, env_name
@@ -53,6 +54,9 @@ class Apps:
         with self._parts.store.write() as tx:
             if tx.apps.find(name) is not None:
                 raise LockstepError(f"there is an app '{name}' already: choose another name")
+            host = self._parts.settings.host_of(name)
+            if owner_of(tx, self._parts.settings, host, name) is not None:
+                raise LockstepError(f"{host} is in use by another app: choose another name")
             app = tx.apps.create(name, self._parts.clock())
             settings(tx)
         return app
@@ -108,7 +112,7 @@ class Apps:
             current = tx.releases.current(app) if tx.apps.get(app) else None
         for process in wanted:
             _check_scalable(app, current, process)
-        async with self._deployer.locks.quietly(app) as free:
+        async with self._deployer.locks.soon(app) as free:
             if not free:
                 raise Locked(f"{app} is being deployed: scale it when that has ended")
             with self._parts.store.write() as tx:

@@ -66,21 +66,25 @@ async def set_maintenance(parts: Parts, deployer: Deployer, app: str, message: s
 
 async def _change(parts: Parts, deployer: Deployer, app: str, write: Callable[[Transaction], None]) -> None:
     """Write the row, move the route, look whether it did; what fails after the row is put right by the reconciler."""
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         if not free:
             raise Locked(f"{app} is being deployed: try again when that has ended")
         with parts.store.write() as tx:
             tx.apps.get(app)
-            before = tx.releases.current(app)
-            old = None if before is None else route_in(tx, parts.settings, before)
+            release = tx.releases.current(app)
+            old = None if release is None else route_in(tx, parts.settings, release)
             write(tx)
-            wanted = None if before is None else route_in(tx, parts.settings, before)
-        if wanted is None:
-            return
-        await parts.router.point(wanted)
-        for host in wanted.hosts:
-            if not await parts.router.answers_for(host):
-                raise LockstepError(f"the router does not answer for {host} yet: 'lockstep doctor' looks at its parts")
-        for host in () if old is None else set(old.hosts) - set(wanted.hosts):
-            if await parts.router.answers_for(host):
-                raise LockstepError(f"something still answers for {host}: 'lockstep doctor' looks at the parts")
+            wanted = None if release is None else route_in(tx, parts.settings, release)
+        if wanted is not None:
+            await parts.router.point(wanted)
+            await _see(parts, wanted.hosts, () if old is None else old.hosts)
+
+
+async def _see(parts: Parts, hosts: tuple[str, ...], before: tuple[str, ...]) -> None:
+    """The router answers for these host names, and for those of before no more."""
+    for host in hosts:
+        if not await parts.router.answers_for(host):
+            raise LockstepError(f"the router does not answer for {host} yet: 'lockstep doctor' looks at its parts")
+    for host in set(before) - set(hosts):
+        if await parts.router.answers_for(host):
+            raise LockstepError(f"something still answers for {host}: 'lockstep doctor' looks at the parts")

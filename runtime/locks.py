@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,6 +13,7 @@ from runtime.errors import DeadlinePassed, LockstepError
 from runtime.model import Deploy
 from runtime.story import Story
 
+SOON: Final = 20.0  # seconds that a command waits for the reconciler, or for another command
 PUSH: Final = "push"  # the kind of deploy that a newer one of its kind makes needless
 
 
@@ -41,6 +42,7 @@ class AppLocks:
 
     def __init__(self) -> None:
         self._holders: dict[str, Deploy | None] = {}
+        self._quiet: dict[str, asyncio.Event] = {}  # held without a deploy; set when that has ended
         self._waiting: dict[str, list[Waiter]] = {}  # the first in each list is the next to hold
 
     def holder(self, app: str) -> Deploy | None:
@@ -71,10 +73,23 @@ class AppLocks:
             yield False
             return
         self._holders[app] = None
+        ended = self._quiet[app] = asyncio.Event()
         try:
             yield True
         finally:
+            del self._quiet[app]
             self._release(app)
+            ended.set()
+
+    @asynccontextmanager
+    async def soon(self, app: str, wait: float = SOON) -> AsyncIterator[bool]:
+        """As `quietly`, once whoever holds it quietly has let go; a deploy is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                while (ended := self._quiet.get(app)) is not None:
+                    await ended.wait()
+        async with self.quietly(app) as free:
+            yield free
 
     async def _wait(self, deploy: Deploy, story: Story, wait: float, now: datetime) -> None:
         app = deploy.app

@@ -42,7 +42,11 @@ async def restart(parts: Parts, deployer: Deployer, app: str, process: str | Non
     if process is None or process == WEB:
         await _restart_all(parts, deployer, live, process, who, story)
         return
-    async with deployer.locks.quietly(app) as free:
+    await _restart_worker(parts, deployer, app, process, story)
+
+
+async def _restart_worker(parts: Parts, deployer: Deployer, app: str, process: str, story: Story) -> None:
+    async with deployer.locks.soon(app) as free:
         if not free:
             raise Locked(f"{app} is being deployed: restart {process} when that has ended")
         release = scaled(parts.store, _live(parts, app))
@@ -57,7 +61,7 @@ async def restart(parts: Parts, deployer: Deployer, app: str, process: str | Non
 
 async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None) -> list[str]:
     """Have none of the processes run, now and in later releases; their names. Web's visitors get a page instead."""
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         release = _for_operator(parts, app, process, free)
         names = [item.name for item in release.spec.processes if process in (None, item.name)]
         with parts.store.write() as tx:
@@ -69,24 +73,29 @@ async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None) 
 
 async def start(parts: Parts, deployer: Deployer, app: str, process: str | None) -> list[Started]:
     """Have the processes run as before they were stopped. Raises LockstepError when one does not stay up."""
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         release = _for_operator(parts, app, process, free)
-        every = [item.name for item in release.spec.processes]
+        every = {item.name for item in release.spec.processes}
         with parts.store.write() as tx:
             stopped = tx.faces.stopped(app)
-            named = set(every) if ALL in stopped else set(stopped)
+            named = every if ALL in stopped else set(stopped)
             tx.faces.set_stopped(app, set() if process is None else named - {process})
         release = scaled(parts.store, release)
         wanted = [item for item in release.spec.processes if process in (None, item.name)]
-        await set_stage(parts, release)
-        for item in wanted:
-            if item.kind is ProcessKind.WEB and item.replicas:  # before the router sends anybody there
-                await _see_up(parts, await _ensure(parts, release, item), release, item)
-        await Converger(parts).converge(app)
-        for item in wanted:
-            if item.kind is ProcessKind.WORKER and item.replicas:
-                await _see_up(parts, await _ensure(parts, release, item), release, item)
+        await _bring_up(parts, release, [item for item in wanted if item.replicas])
     return [Started(item.name, item.replicas) for item in wanted]
+
+
+async def _bring_up(parts: Parts, release: Release, wanted: list[Process]) -> None:
+    """Web first, proved healthy before the router sends anybody there; then all the rest."""
+    await set_stage(parts, release)
+    for item in wanted:
+        if item.kind is ProcessKind.WEB:
+            await _see_up(parts, await _ensure(parts, release, item), release, item)
+    await Converger(parts).converge(release.app)
+    for item in wanted:
+        if item.kind is ProcessKind.WORKER:
+            await _see_up(parts, await _ensure(parts, release, item), release, item)
 
 
 async def _restart_all(
@@ -95,8 +104,12 @@ async def _restart_all(
     async def make(_: Deploy, story: Story) -> Draft:
         current = _live(parts, live.app)
         story.step(f"Restarting {process or live.app} as {current.label} is: the image and the config stay")
-        what = "ps:restart" if process is None else f"ps:restart {process}"
-        return Draft(current.commit, current.image, base_of(current), what)
+        return Draft(
+            current.commit,
+            current.image,
+            base_of(current),
+            "ps:restart" if process is None else f"ps:restart {process}",
+        )
 
     await deployer.deploy(live.app, kind="restart", who=who, commit=live.commit, make=make, story=story)
 

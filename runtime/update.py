@@ -138,7 +138,7 @@ async def update_app(
 
 async def _without_release(parts: Parts, deployer: Deployer, app: str, change: Change, who: str) -> None:
     """For an app that is not live yet, or for what is no part of a release."""
-    async with deployer.locks.quietly(app) as free:
+    async with deployer.locks.soon(app) as free:
         if not free:
             raise Locked(f"{app} is being deployed: change it when that has ended")
         with parts.store.write() as tx:

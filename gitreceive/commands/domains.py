@@ -57,8 +57,12 @@ async def add(desk: Desk, app: str, hosts: tuple[str, ...]) -> None:
     ssh paas@HOST -- domains:add shop shop.example.com www.example.com
     """
     parts, deployer = desk.parts, desk.operations.deployer
-    for host in await _named(desk, front.add_domains(parts, deployer, app, hosts, desk.operator.name)):
-        desk.say(f"{host} leads to {app}; its DNS has to point here")
+    added = await _named(desk, front.add_domains(parts, deployer, app, hosts, desk.operator.name))
+    with parts.store.read() as tx:
+        live = tx.releases.current(app)
+    when = "" if live is not None and live.spec.web is not None else " once it has a web that is live"
+    for host in added:
+        desk.say(f"{host} leads to {app}{when}; its DNS has to point here")
 
 
 @registry.command("domains:remove", role=Role.DEVELOPER, shows=("hosts",))

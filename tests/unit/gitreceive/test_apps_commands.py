@@ -110,7 +110,10 @@ async def test_domains_of_an_app_that_is_not_live_are_kept(office: Office) -> No
     office.add_app("shop")
     office.add_app("blog")
     done = await office.run("domains:add", "shop", "www.Shop.ch", "www.shop.ch")
-    assert (done.code, done.out) == (0, "www.shop.ch leads to shop; its DNS has to point here\n")
+    assert (done.code, done.out) == (
+        0,
+        "www.shop.ch leads to shop once it has a web that is live; its DNS has to point here\n",
+    )
     listed = json.loads((await office.run("domains", "shop", "-o", "json")).out)
     assert [(row["host"], row["from"], row["certificate"]) for row in listed] == [
         ("shop.localhost", "instance", None),
@@ -136,6 +139,21 @@ async def test_whose_a_host_is_stays_hidden_from_a_key_of_one_app(office: Office
         done = await office.run("domains:add", "shop", host, who=LIMITED)
         sentence = f"{host} is in use by another app: remove it there first, or choose another name"
         assert (done.code, done.err) == (1, sentence)
+
+
+async def test_an_app_whose_own_host_is_taken_is_not_made(office: Office) -> None:
+    office.add_app("shop", 1, live=1, spec=spec(web(), host="blog.localhost"))
+    done = await office.run("apps:create", "blog")
+    assert (done.code, done.err) == (1, "blog.localhost is in use by another app: choose another name")
+
+
+async def test_what_was_tried_leaves_a_row(office: Office) -> None:
+    office.add_app("shop")
+    await office.run("ps:stop", "shop", "web")
+    await office.run("maintenance:on", "shop")
+    with office.store.read() as tx:
+        found = [(row.action, row.result) for row in tx.events.of("shop")]
+    assert found == [("maintenance:on", "ok"), ("ps:stop web", "nothing of shop is live: push to it")]
 
 
 async def test_https_needs_its_port(office: Office) -> None:

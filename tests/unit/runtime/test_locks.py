@@ -248,3 +248,28 @@ async def _stir(work: Callable[[int], Awaitable[None]], dice: random.Random) -> 
         if dice.random() < 0.3:
             dice.choice(tasks).cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_command_waits_for_the_reconciler_and_not_for_a_deploy() -> None:
+    locks = AppLocks()
+    let_go = asyncio.Event()
+
+    async def reconcile() -> None:
+        async with locks.quietly("shop"):
+            await let_go.wait()
+
+    async def command(wait: float) -> bool:
+        async with locks.soon("shop", wait) as free:
+            return free
+
+    reconciler = asyncio.create_task(reconcile())
+    await settle()
+    assert not await command(0.0)
+    waiting = asyncio.create_task(command(60.0))
+    await settle()
+    assert not waiting.done()
+    let_go.set()
+    assert await waiting
+    await reconciler
+    async with crowd(FIRST) as (found, _), found.locks.soon("shop", 60.0) as free:
+        assert not free
