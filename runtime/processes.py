@@ -104,12 +104,8 @@ async def _restart_all(
     async def make(_: Deploy, story: Story) -> Draft:
         current = _live(parts, live.app)
         story.step(f"Restarting {process or live.app} as {current.label} is: the image and the config stay")
-        return Draft(
-            current.commit,
-            current.image,
-            base_of(current),
-            "ps:restart" if process is None else f"ps:restart {process}",
-        )
+        what = "ps:restart" if process is None else f"ps:restart {process}"
+        return Draft(current.commit, current.image, base_of(current), what)
 
     await deployer.deploy(live.app, kind="restart", who=who, commit=live.commit, make=make, story=story)
 

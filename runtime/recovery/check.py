@@ -11,7 +11,7 @@ from runtime.engine.tasks import Service, Task
 from runtime.errors import DeadlinePassed, LockstepError, NotFound, explain
 from runtime.frontdoor import Welcome, ask_front_door
 from runtime.model import Health, Process, ProcessKind, Release
-from runtime.parts import Parts, hosts_of, route_of, scaled
+from runtime.parts import Parts, hosts_of, route_in, scaled
 from runtime.proof import SETTLE_SLACK, Proof
 from runtime.router import until_healthy
 from runtime.waiting import ticks, together
@@ -100,9 +100,12 @@ async def _answering(parts: Parts, release: Release, web: Process, port: int, ta
         raise LockstepError("web has no address on the network of its app")
     deadline = health.deadline or parts.settings.health_deadline
     await until_healthy(parts.router, addresses, port, host, health.path, deadline)
-    wanted = route_of(parts.settings, release)
+    with parts.store.read() as tx:
+        wanted = route_in(tx, parts.settings, release)
     if wanted is None or await parts.router.target(release.app) != wanted.target:
         raise LockstepError(f"the router does not send requests to {release.label}")
+    if wanted.closed is not None:
+        return "its visitors get a page in its place, as they did"
     own = await parts.router.ask(addresses[0], port, host, health.path, WAY_DEADLINE)
 
     async def look() -> Welcome | None:

@@ -153,7 +153,7 @@ async def test_what_was_tried_leaves_a_row(office: Office) -> None:
     await office.run("maintenance:on", "shop")
     with office.store.read() as tx:
         found = [(row.action, row.result) for row in tx.events.of("shop")]
-    assert found == [("maintenance:on", "ok"), ("ps:stop web", "nothing of shop is live: push to it")]
+    assert found == [("maintenance:on", "ok"), ("ps:stop", "nothing of shop is live: push to it")]
 
 
 async def test_https_needs_its_port(office: Office) -> None:
