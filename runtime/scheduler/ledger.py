@@ -122,7 +122,7 @@ class Ledger:
             apps = {row.name: row for row in tx.cron.apps(names)}
             suspended = tx.cron.suspended(names)
             open_runs = _OpenRuns(tx.cron.unfinished_of(names))
-            failed = {Key(run.app, run.job): run for run in tx.cron.to_retry()}
+            failed = {Key(run.app, run.job) for run in tx.cron.to_retry()}
             for one in sorted(due, key=lambda one: one.oldest.first):  # a serial group's queue is first in, first out
                 key = one.job.key
                 app = apps.get(key.app)
@@ -132,9 +132,8 @@ class Ledger:
                 facts = _facts(one, app, suspended, open_runs)
                 for run in self._act(tx, one, decide(one.job, one.missed, one.fresh, facts), ticked, now):
                     open_runs.add(run)
-            for key in failed.keys() & {Key(run.app, run.job) for run in ticked.claimed}:
-                tx.cron.drop_retries(*key)
-                run_failed(tx, failed[key], now)  # the next slot comes before its retry
+            for key in failed & {Key(run.app, run.job) for run in ticked.claimed}:
+                _drop_retries(tx, key, now)
             tx.cron.set_cursors([(*one.job.key, one.newest.last) for one in ticked.done])
         return ticked
 
@@ -163,13 +162,12 @@ class Ledger:
             job = _live_job(tx, run.app, run.job)
             suspended = _suspended_by(Key(run.app, run.job), tx.cron.suspended([run.app]))
             if job is None or suspended or tx.cron.unfinished(run.app, run.job):
-                tx.cron.drop_retries(run.app, run.job)
-                run_failed(tx, fresh, now)
+                _drop_retries(tx, Key(run.app, run.job), now)
                 return None
             serial = job.get("serial")
             if serial is not None and any(other.serial == serial for other in tx.cron.unfinished(run.app)):
                 return WaitsFor.RUN
-            tx.cron.drop_retries(run.app, run.job)
+            _drop_retries(tx, Key(run.app, run.job), now, but=run.id)
             return tx.cron.open_run(
                 run.app,
                 run.job,
@@ -312,6 +310,14 @@ def _write(tx: Transaction, job: Job, entry: Entry, now: datetime) -> CronRun | 
         if entry.missed and now - entry.slots.first > GRACE:
             raise_alert(tx, missed(*job.key, entry.slots.first, entry.reason or "", run.id), now)
     return run
+
+
+def _drop_retries(tx: Transaction, key: Key, now: datetime, but: int | None = None) -> None:
+    """What failed of the job is not tried again, and is alerted of; but one, whose next attempt begins."""
+    for run in tx.cron.to_retry():
+        if (run.app, run.job) == key and run.id != but:
+            run_failed(tx, run, now)
+    tx.cron.drop_retries(*key)
 
 
 def _job_in(release: Release, name: str) -> CronJob | None:

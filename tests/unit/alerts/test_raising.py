@@ -118,6 +118,16 @@ def test_a_retry_that_the_next_slot_makes_needless_is_alerted_of(store: Store, n
     assert alerts(store)[0].cause.status == "failed"
 
 
+def test_of_several_that_failed_one_is_tried_again_and_the_others_are_alerted_of(store: Store, noon: datetime) -> None:
+    world = World(store, noon, job(schedule="1,2,3 12 * * *", retries=5, overlap=Overlap.ALLOW))
+    world.pass_time(3 * MINUTE)
+    for run in world.open():
+        world.end(run, RunState.FAILED, retry_at=world.now + run.id * MINUTE)
+    world.pass_time(MINUTE)
+    assert [run.reason for run in world.open()] == ["again after run 1"]
+    assert about(store) == ["run 2", "run 3"]
+
+
 def test_a_retry_that_can_not_be_is_alerted_of(store: Store, noon: datetime) -> None:
     world = World(store, noon, job(schedule="0 * * * *", retries=5))
     world.pass_time(HOUR)
