@@ -83,6 +83,8 @@ class Apps:
 
     async def unset_config(self, app: str, unset: tuple[str, ...], who: str, story: Story) -> Outcome | None:
         """Raises LockstepError, naming it, when a value is not set."""
+        for name in unset:
+            _check_name(name)
         with self._parts.store.read() as tx:
             missing = [name for name in unset if name not in tx.apps.config(app)]
         if missing:
@@ -187,11 +189,15 @@ def told(verb: str, names: Iterable[str]) -> str:
     return " ".join((verb, *found[:NAMES_TOLD], *more))
 
 
-def _check_value(name: str, value: str) -> None:
+def _check_name(name: str) -> None:
     try:
         env_name(name)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _check_value(name: str, value: str) -> None:
+    _check_name(name)
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
