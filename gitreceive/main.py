@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from runtime.errors import LockstepError, UsageError, explain
+from runtime.errors import LockstepError, SettingsError, UsageError, explain
 from runtime.model import Role, app_name
 from runtime.settings import FILE_NAME, load_settings, render_settings
 
@@ -75,7 +75,7 @@ def _operators_command(name: str) -> click.Command:
         try:
             run_here(load_settings(home), (name, *words))
         except PermissionError as error:
-            raise UsageError(f"{error.filename} is another user's: run this as the one who runs the server") from None
+            raise SettingsError(f"{error.filename} is another user's: be the one who runs the server") from None
 
     words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
     passed_on = {"ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -97,6 +97,8 @@ class Apps:
 
     async def unset_config(self, app: str, unset: tuple[str, ...], who: str, story: Story) -> Outcome | None:
         """Raises LockstepError, naming it, when a value is not set."""
+        for name in unset:
+            _check_name(name)
         with self._parts.store.read() as tx:
             missing = [name for name in unset if name not in tx.apps.config(app)]
         if missing:
@@ -132,7 +134,7 @@ class Apps:
     ) -> Outcome | None:
         def changed(before: dict[str, str]) -> dict[str, str]:
             after = {name: value for name, value in {**before, **values}.items() if name not in unset}
-            _check_config(app, after)
+            check_config(app, after)
             return after
 
         with self._parts.store.write() as tx:
@@ -210,11 +212,15 @@ def _check_not_stopped(app: str, wanted: Iterable[str], stopped: frozenset[str])
             )
 
 
-def check_value(name: str, value: str) -> None:
+def _check_name(name: str) -> None:
     try:
         env_name(name)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def check_value(name: str, value: str) -> None:
+    _check_name(name)
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
@@ -223,7 +229,7 @@ def check_value(name: str, value: str) -> None:
         raise UsageError(f"the value of {name} is not possible: use at most {VALUE_LIMIT} bytes without a NUL")
 
 
-def _check_config(app: str, values: dict[str, str]) -> None:
+def check_config(app: str, values: dict[str, str]) -> None:
     if len(values) > CONFIG_LIMIT:
         raise LockstepError(f"{app} would have {len(values)} config values and {CONFIG_LIMIT} are allowed")
     size = sum(len(name) + len(value.encode()) for name, value in values.items())

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from runtime.apps import CONFIG_LIMIT, Apps, check_value
+from runtime.apps import Apps, check_config, check_value
 from runtime.converge import Converger
 from runtime.deployer import Deployer, Draft, Outcome
 from runtime.errors import LockstepError, ManifestError, UsageError
@@ -77,8 +77,7 @@ def config_after(app: str, before: dict[str, str], change: Change) -> dict[str, 
     if missing:
         raise LockstepError(f"{missing[0]} is not set on {app}: 'config {app}' lists what is")
     after = {name: value for name, value in {**before, **change.env}.items() if name not in change.delete_env}
-    if len(after) > CONFIG_LIMIT:
-        raise LockstepError(f"{app} would have {len(after)} config values and {CONFIG_LIMIT} are allowed")
+    check_config(app, after)
     return after
 
 

@@ -62,7 +62,7 @@ class GatedCommand(click.Command):
     def _shown(self, given: dict[str, Any]) -> str:
         found = [given[name] for name in self.shows]
         words = [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in found]
-        return " ".join(str(word) for word in words if word not in (None, "", False))
+        return " ".join(str(word) for word in words if word is not None and word != "")
 
 
 class Tree(click.Group):

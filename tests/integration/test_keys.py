@@ -19,6 +19,14 @@ async def test_unknown_key_is_refused(rig: Rig) -> None:
     assert done.code == 128
     assert "Permission denied (publickey)" in done.err
     assert not rig.door.pushes
+    assert rig.door.comings == []
+
+
+async def test_key_counts_as_used_when_it_is_proven_and_once_a_connection(rig: Rig) -> None:
+    async with connect(rig) as connection:
+        for _ in range(3):
+            assert (await connection.run("true")).exit_status == 0
+    assert rig.door.comings == ["ada"]
 
 
 async def test_only_keys_are_offered(rig: Rig) -> None:

@@ -22,8 +22,7 @@ from gitreceive.main import host
 from gitreceive.server import SshServer, start_server
 from runtime.settings import Settings, load_settings
 from tests.integration.rig import HOOKS, Done, Rig
-from tests.unit.gitreceive.desk import Office, office_in
-from tests.unit.gitreceive.test_fuzz import NoEngine
+from tests.unit.gitreceive.desk import NoEngine, Office, office_in
 
 LOCKSTEP = Path(sys.executable).with_name("lockstep")
 

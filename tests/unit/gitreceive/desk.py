@@ -15,7 +15,7 @@ from gitreceive.model import Terminal
 from gitreceive.push import Pushes
 from runtime.apps import Apps
 from runtime.deployer import Deployer
-from runtime.errors import LockstepError
+from runtime.errors import EngineUnreachable, LockstepError
 from runtime.logbook.logbook import Logbook
 from runtime.logs import AppLogs
 from runtime.model import MIB, Key
@@ -30,6 +30,13 @@ class Absent:
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"{name} of a part that is not there was asked")
+
+
+class NoEngine:
+    """An engine that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise EngineUnreachable("the engine does not answer")
 
 
 def parts_without_engine(folder: Path, store: Store, engine: object | None = None) -> Parts:

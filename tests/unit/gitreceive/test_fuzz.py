@@ -15,9 +15,9 @@ from gitreceive import receive
 from gitreceive.commands.base import registry
 from gitreceive.receive import GitRequest
 from gitreceive.session import Doors, Session
-from runtime.errors import EngineUnreachable, UsageError
+from runtime.errors import UsageError
 from runtime.model import APP_NAME
-from tests.unit.gitreceive.desk import Office, office_in
+from tests.unit.gitreceive.desk import NoEngine, Office, office_in
 from tests.unit.runtime.samples import ADMIN
 
 DOCUMENTED = {0, 1, 2, 20}
@@ -70,13 +70,6 @@ class Link:
 
     def __init__(self) -> None:
         self.sessions: set[Any] = set()
-
-
-class NoEngine:
-    """An engine that does not answer."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise EngineUnreachable("the engine does not answer")
 
 
 class Doorstep:
