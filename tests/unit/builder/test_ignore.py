@@ -110,7 +110,7 @@ globs = st.tuples(st.sampled_from(["", "", "!"]), words).map("".join)
 paths = st.lists(st.text("ab.", min_size=1, max_size=3), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(globs, min_size=1, max_size=5), st.lists(paths, max_size=6))
 def test_dockerignore_is_read_as_docker_reads_it(lines: list[str], tried: list[str]) -> None:
     patterns = docker(*lines)

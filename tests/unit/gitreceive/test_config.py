@@ -34,14 +34,14 @@ def config(office: Office, app: str = "shop") -> dict[str, str]:
 # ---- the file ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(names, texts))
 def test_what_is_exported_is_imported_again_the_same(values: dict[str, str]) -> None:
     assert parse(render_env(values), CONFIG_LIMIT) == values
     assert parse(render_json(values), CONFIG_LIMIT) == values
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text() | st.text("A=' \"\\\n#{}:,export\0"))
 def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
     try:

@@ -86,7 +86,7 @@ def test_one_wrong_value_in_a_right_file(path: str, data: st.DataObject) -> None
 
 
 @given(schedule=st.lists(st.text("0123456789*/,-#?LWJANMONFRI", max_size=6), min_size=5, max_size=5).map(" ".join))
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=500)
 def test_any_schedule(schedule: str) -> None:
     is_answered(PAAS, f"cron: [{{name: a, command: b, schedule: '{schedule}'}}]")
 

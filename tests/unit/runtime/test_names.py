@@ -23,20 +23,20 @@ folders = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_siz
 services = st.tuples(instances, apps, processes, releases)
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(services)
 def test_service_is_a_dns_label(made_of: tuple[str, str, str, int]) -> None:
     assert DNS_LABEL.fullmatch(names.service(*made_of))
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(services, services)
 def test_two_services_never_share_a_name(one: tuple[str, str, str, int], other: tuple[str, str, str, int]) -> None:
     assume(one != other)
     assert names.service(*one) != names.service(*other)
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(["a", "b"]), min_size=4, max_size=6), st.data())
 def test_hyphens_of_the_parts_do_not_mix_them_up(words: list[str], data: st.DataObject) -> None:
     """The same words, cut into instance, app and process at different places."""
@@ -57,7 +57,7 @@ def test_app_may_be_named_like_a_part_of_the_platform() -> None:
         assert names.network("lockstep", app) != names.platform("lockstep", redis.NETWORK)
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(instances, apps, folders, folders)
 def test_volume_is_legal_and_its_own(instance: str, app: str, folder: str, other: str) -> None:
     assume(folder.strip("/") != other.strip("/"))
@@ -65,7 +65,7 @@ def test_volume_is_legal_and_its_own(instance: str, app: str, folder: str, other
     assert names.volume(instance, app, folder) != names.volume(instance, app, other)
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(instances, apps, processes, st.from_regex(r"[dr][0-9]{1,6}(-[0-9])?", fullmatch=True))
 def test_one_off_is_a_dns_label(instance: str, app: str, what: str, ticket: str) -> None:
     assert DNS_LABEL.fullmatch(names.one_off(instance, app, what, ticket))

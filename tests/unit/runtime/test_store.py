@@ -199,7 +199,7 @@ def test_release_with_everything_comes_back_equal(store: Store) -> None:
         assert tx.releases.get("shop", 1) == full
 
 
-@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.from_regex(r"[A-Z_]{1,8}", fullmatch=True), st.text(st.characters(codec="utf-8"))))
 def test_any_config_comes_back_equal(store: Store, config: dict[str, str]) -> None:
     with store.write() as tx:

@@ -100,7 +100,7 @@ def jobs(draw: st.DrawFn, name: str = "tick", serial: str | None = None) -> Cron
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(jobs(), reference.near_changes(), st.lists(STEPS, min_size=1, max_size=12))
 def test_each_slot_has_exactly_one_outcome(store: Store, one: CronJob, begin: datetime, steps: list[Step]) -> None:
     forget(store)
@@ -111,7 +111,7 @@ def test_each_slot_has_exactly_one_outcome(store: Store, one: CronJob, begin: da
     check(world, one, begin)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(jobs("a", "db"), jobs("b", "db"), jobs("c")),
     reference.near_changes(),

@@ -27,7 +27,7 @@ def first(fields: str, zone: str, begin: str, count: int = 1) -> list[str]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(reference.any_fields(), st.sampled_from(reference.ZONES), reference.near_changes())
 def test_every_slot_is_found(fields: str, zone: str, begin: datetime) -> None:
     end = begin + timedelta(hours=30)
@@ -41,7 +41,7 @@ def test_every_slot_is_found(fields: str, zone: str, begin: datetime) -> None:
     assert found == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(reference.any_fields(), st.sampled_from(reference.ZONES), reference.near_changes(), st.integers(0, 60 * 30))
 def test_counting_slots(fields: str, zone: str, begin: datetime, minutes: int) -> None:
     end = begin + timedelta(minutes=minutes)
