@@ -26,6 +26,7 @@ NEWEST_API = (1, 47)  # the newest that this code was written against
 CONNECT_DEADLINE = 10.0  # seconds to reach the engine's socket
 ANSWER_DEADLINE = 120.0  # seconds for an ordinary answer; streams have none
 NO_MANAGER = "not a swarm manager"  # what the engine answers to every question about services then
+BEING_REMOVED = "dead or marked for removal"  # the engine says of a container whose removal is under way
 SWARM_LOST = "the engine is in no swarm: if that lasts, stop the server and run 'lockstep recover --home DIR'"
 LINE_LIMIT = 16 * 1024 * 1024  # bytes of one JSON line in a stream
 
@@ -207,4 +208,6 @@ def refusal(status: int, body: bytes) -> EngineError:
     if status == 503 and NO_MANAGER in message:
         return SwarmLost(SWARM_LOST, status)
     kind = {404: NotFound, 409: Conflict}.get(status, EngineError)
+    if BEING_REMOVED in message:
+        kind = NotFound  # whoever asks for it comes too late, and a moment later would be told so
     return kind(f"docker engine: {message}", status)
