@@ -30,7 +30,7 @@ def apps(desk: Desk) -> None:
     """
     with desk.parts.store.read() as tx:
         found = [app for app in tx.apps.all() if sees(desk.operator, app.name)]
-        faces = {app.name: tx.faces.of(app.name) for app in found}
+        faces = tx.faces.all()
     settings = desk.parts.settings
     rows = [
         {

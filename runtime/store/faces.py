@@ -26,6 +26,14 @@ class Faces(Rows):
             return Face()
         return Face(tuple(found.host for found in hosts), bool(row.https_only), row.maintenance)
 
+    def all(self) -> dict[str, Face]:
+        """Those of all apps by name, in two questions however many there are."""
+        hosts: dict[str, list[str]] = {}
+        for found in self._all(select(DOMAIN.app, DOMAIN.host).order_by(DOMAIN.host)):
+            hosts.setdefault(found.app, []).append(found.host)
+        rows = self._all(select(APP.name, APP.maintenance, APP.https_only))
+        return {row.name: Face(tuple(hosts.get(row.name, ())), bool(row.https_only), row.maintenance) for row in rows}
+
     def owner(self, host: str) -> str | None:
         """The app that a host name was added to."""
         row = self._one(select(DOMAIN.app).where(DOMAIN.host == host))

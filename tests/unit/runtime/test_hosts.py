@@ -65,3 +65,16 @@ def test_whose_a_host_name_is(tmp_path: Path, store: Store) -> None:
         for host in ("shop.example.com", "a.b.apps.example.org", "apps.example.org"):
             check_free(tx, here, host, "shop")
         check_free(tx, here, "blog.example.com", "blog")
+
+
+def test_faces_of_all_apps_are_those_of_each(store: Store) -> None:
+    with store.write() as tx:
+        for app in ("blog", "shop", "wiki"):
+            tx.apps.create(app, NOW)
+        for host in ("www.example.com", "shop.example.com"):
+            tx.faces.add_domain("shop", host, "anna", NOW)
+        tx.faces.set_maintenance("wiki", "Back at noon")
+        tx.faces.set_https_only("wiki", True)
+    with store.read() as tx:
+        assert tx.faces.all() == {app: tx.faces.of(app) for app in ("blog", "shop", "wiki")}
+        assert tx.faces.all()["shop"].domains == ("shop.example.com", "www.example.com")
