@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from scripts.driver import Instance, Work, until
-from tests.acceptance.conftest import make_instance
+from tests.instances import new_instance
 
 pytestmark = pytest.mark.engine
 
@@ -77,7 +76,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
-    yield from make_instance(f"alert{secrets.token_hex(4)}", LOCKSTEP_ALERTS_TO_HOST="true")
+    with new_instance("alert", LOCKSTEP_ALERTS_TO_HOST="true") as instance:
+        yield instance
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import secrets
 import shlex
 import shutil
 import socket
 import ssl
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 from scripts.driver import Instance, Work, free_port, run, until
 from tests.chaos.observer import APP as CHAOS_APP
 from tests.chaos.visitors import Visitors
+from tests.instances import new_instance
 
 pytestmark = pytest.mark.engine
 
@@ -37,18 +36,8 @@ workerJobs:
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
-    folder = Path(tempfile.mkdtemp(prefix="lockstep-"))
-    found = Instance(folder / "home", name=f"layer{secrets.token_hex(4)}", ssh_port=free_port(), http_port=free_port())
-    found.init("--https-port", str(free_port()))
-    found.environment.update({"LOCKSTEP_HEALTH_DEADLINE": "10", "LOCKSTEP_SETTLE": "0.3"})
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
-        done = found.destroy()
-        shutil.rmtree(folder)
-        assert done.code == 0, done.err
+    with new_instance("layer", "--https-port", str(free_port()), LOCKSTEP_SETTLE="0.3") as instance:
+        yield instance
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.driver import Instance, Work, run
-from tests.acceptance.conftest import make_instance
+from tests.instances import new_instance
 
 pytestmark = pytest.mark.engine
 
@@ -126,7 +126,8 @@ def test_a_persistent_folder_outlives_a_release_and_is_writable(instance: Instan
 
 @pytest.fixture
 def neighbour(worker_id: str) -> Iterator[Instance]:
-    yield from make_instance(f"next-{worker_id}")
+    with new_instance(f"next-{worker_id}") as instance:
+        yield instance
 
 
 def test_an_instance_is_destroyed_without_touching_its_neighbour(

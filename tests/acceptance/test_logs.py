@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 
 from scripts.driver import Instance, Work, until
-from tests.acceptance.conftest import make_instance
+from tests.instances import new_instance
 
 pytestmark = pytest.mark.engine
 
@@ -72,9 +72,8 @@ while True:
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCKSTEP_LOG_BUDGET", str(BUDGET))
-        yield from make_instance("logs")
+    with new_instance("logs", LOCKSTEP_LOG_BUDGET=str(BUDGET)) as instance:
+        yield instance
 
 
 @pytest.fixture(scope="module")

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from scripts.driver import Instance, Work, free_port
+from scripts.driver import Instance, Work
 from tests.chaos.observer import APP
+from tests.instances import new_instance
 
 SETTLE = "0.3"  # seconds that new workers are watched; the app's worker fails at once or never
 
 
 @contextmanager
 def chaos_instance(**settings: str) -> Iterator[Instance]:
-    """An instance with everything it made gone at the end, whatever the test did to it."""
-    folder = Path(tempfile.mkdtemp(prefix="lockstep-chaos-"))
-    instance = Instance(
-        folder / "home", name=f"chaos{secrets.token_hex(4)}", ssh_port=free_port(), http_port=free_port()
-    )
-    instance.init()
-    instance.environment.update({"LOCKSTEP_HEALTH_DEADLINE": "10", "LOCKSTEP_SETTLE": SETTLE, **settings})
-    try:
-        instance.start()
+    with new_instance("chaos", **{"LOCKSTEP_SETTLE": SETTLE, **settings}) as instance:
         yield instance
-    finally:
-        instance.stop()
-        done = instance.destroy()
-        shutil.rmtree(folder)
-        assert done.code == 0, done.err
 
 
 @pytest.fixture(scope="module")
