@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from runtime.errors import DeadlinePassed, LockstepError
+from runtime.errors import LockstepError
 from runtime.model import Deploy
 from runtime.story import Story
+from runtime.waiting import until_turn
 
 SOON: Final = 20.0  # seconds that a command waits for the reconciler, or for another command
 PUSH: Final = "push"  # the kind of deploy that a newer one of its kind makes needless
@@ -100,14 +101,7 @@ class AppLocks:
         story.step(f"Waiting for {who}")
         waiter = Waiter(deploy, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(app, []).append(waiter)
-        try:
-            async with asyncio.timeout(wait):
-                await waiter.turn
-        except BaseException as error:
-            self._leave(waiter)
-            if isinstance(error, TimeoutError):
-                raise DeadlinePassed(f"the end of {who}", wait) from None
-            raise
+        await until_turn(waiter.turn, f"the end of {who}", wait, lambda: self._leave(waiter))
 
     def _leave(self, waiter: Waiter) -> None:
         """Give up waiting; a lock that was handed over in the same moment goes on to the next."""

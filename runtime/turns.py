@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from runtime.errors import DeadlinePassed
 from runtime.model import Deploy
 from runtime.story import Story
+from runtime.waiting import until_turn
 
 
 @dataclass(eq=False)
@@ -67,14 +67,7 @@ class BuildTurns:
         place = self.waiting.index(deploy) + 1
         story.step(f"Waiting to build: {', '.join(_described(one, now) for one in self._building)}")
         story.detail(f"place {place} of {len(self.waiting)} in the line")
-        try:
-            async with asyncio.timeout(wait):
-                await waiter.turn
-        except BaseException as error:
-            self._leave(waiter)
-            if isinstance(error, TimeoutError):
-                raise DeadlinePassed(f"a turn to build {deploy.app}", wait) from None
-            raise
+        await until_turn(waiter.turn, f"a turn to build {deploy.app}", wait, lambda: self._leave(waiter))
 
     def _leave(self, waiter: Waiter) -> None:
         """Give up waiting; a turn that was given in the same moment goes on to the next."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from runtime.errors import DeadlinePassed
 
 Given = TypeVar("Given")
 
@@ -24,6 +26,21 @@ async def see_through(work: Coroutine[Any, Any, Given] | asyncio.Task[Given]) ->
     if cancelled is not None:
         raise cancelled from (None if task.cancelled() else task.exception())
     return task.result()
+
+
+async def until_turn(turn: asyncio.Future[None], what: str, wait: float, leave: Callable[[], None]) -> None:
+    """Wait up to `wait` seconds for one's turn; who goes away or runs out of time is to `leave` the line.
+
+    Raises DeadlinePassed, naming what was waited for.
+    """
+    try:
+        async with asyncio.timeout(wait):
+            await turn
+    except BaseException as error:
+        leave()
+        if isinstance(error, TimeoutError):
+            raise DeadlinePassed(what, wait) from None
+        raise
 
 
 def ticks() -> float:
