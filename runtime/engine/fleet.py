@@ -20,6 +20,7 @@ from runtime.engine.tasks import COMING, Service, Task, service_in, task_in
 from runtime.errors import Conflict, DeadlinePassed, EngineError, NotFound, SwarmLost
 from runtime.waiting import see_through, ticks
 
+IN_ONE_ALREADY: Final = "already part of a swarm"  # what the engine says to whoever comes second
 SWARM_DEADLINE: Final = 30.0  # seconds for the engine's swarm to come up or to go
 NETWORK_DEADLINE: Final = 30.0  # seconds for an overlay network to lose its last endpoint
 STOP_SLACK: Final = 20.0  # seconds beyond the grace for a container to be gone
@@ -51,11 +52,23 @@ class Fleet:
             return Swarm(SwarmState.COMING)
 
     async def ensure_swarm(self) -> bool:
-        """Make the engine a Swarm manager of one node; True when it was not one before."""
+        """Make the engine a Swarm manager of one node; True when it was not one before.
+
+        Another instance may do so at the same moment: there is one swarm in the end, and both are in it.
+        """
         if (await self.swarm()).state is SwarmState.WELL:
             return False
-        await self.engine.post("/swarm/init", NEW_SWARM)
+        try:
+            await self.engine.post("/swarm/init", NEW_SWARM)
+        except EngineError as error:
+            if IN_ONE_ALREADY not in str(error):
+                raise
+            await self.events.until("the swarm that another instance makes", SWARM_DEADLINE, self._is_well)
+            return False
         return True
+
+    async def _is_well(self) -> bool | None:
+        return True if (await self.swarm()).state is SwarmState.WELL else None
 
     async def leave_swarm(self) -> None:
         """Give up the swarm, with every service that it has, and see it gone."""

@@ -238,3 +238,35 @@ async def test_a_container_whose_networks_may_be_there_stays(
     monkeypatch.setattr("runtime.engine.fleet.SWARM_DEADLINE", 0.01)
     with pytest.raises(EngineError, match="it can not be started"):
         await ensured(starts=False, **state)
+
+
+# ---- a swarm that two instances make at once ----------------------------------------------------------------------
+
+
+class Newborn:
+    """An engine without a swarm, in which another instance makes one just before ours asks for it."""
+
+    def __init__(self, refusal: str) -> None:
+        self.states = ["inactive"]
+        self._refusal = refusal
+
+    async def get(self, path: str, **params: Any) -> Any:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return {"Swarm": {"LocalNodeState": state, "ControlAvailable": state == "active"}}
+
+    async def post(self, path: str, body: Any = None, **params: Any) -> Any:
+        self.states = ["pending", "pending", "active"]
+        raise EngineError(f"docker engine: {self._refusal}", 503)
+
+
+async def test_a_swarm_that_another_instance_made_meanwhile_will_do() -> None:
+    engine = cast(Any, Newborn('This node is already part of a swarm. Use "docker swarm leave" to leave this swarm'))
+    fleet = Fleet(engine, Events(engine, "lockstep"), "lockstep")
+    assert await fleet.ensure_swarm() is False
+    assert engine.states == ["active"]
+
+
+async def test_an_engine_that_can_have_no_swarm_is_told() -> None:
+    engine = cast(Any, Newborn("could not choose an IP address to advertise"))
+    with pytest.raises(EngineError, match="could not choose"):
+        await Fleet(engine, Events(engine, "lockstep"), "lockstep").ensure_swarm()
