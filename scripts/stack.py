@@ -1,4 +1,4 @@
-"""Build the base images ahead of the first server, or remove them."""
+"""Make the engine ready for instances: its swarm and the base images; or remove the images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import sys
 
 from builder.stack import ensure_platform, ensure_stack
 from runtime.engine.client import Engine
+from runtime.engine.events import Events
+from runtime.engine.fleet import Fleet
 from runtime.errors import LockstepError, explain
 
+NOBODY = "setup"  # no instance: nothing that is made here belongs to one
 IMAGES = ("lockstep/platform", "lockstep/static", "lockstep/build", "lockstep/run", "lockstep/base", "lockstep/debian")
 
 
@@ -27,6 +30,8 @@ def main() -> int:
 
 async def _build() -> None:
     async with Engine() as engine:
+        if await Fleet(engine, Events(engine, NOBODY), NOBODY).ensure_swarm():
+            _say("made the engine a swarm of one node")
         await ensure_stack(engine, _say)
         await ensure_platform(engine, _say)
 

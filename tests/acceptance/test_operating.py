@@ -151,7 +151,7 @@ def test_a_client_that_goes_away_before_the_commit_leaves_the_old_release(
     assert push.stderr is not None
     while "sleep 300" not in push.stderr.readline():
         assert push.poll() is None
-    os.killpg(push.pid, signal.SIGINT)
+    os.killpg(push.pid, signal.SIGTERM)  # SIGINT is ignored below a shell that was started in the background
     push.wait(30)
     push.stderr.close()
     until(lambda: instance.json("deploys", app)[0]["state"] == "cancelled", "the deploy's cancellation", 30)

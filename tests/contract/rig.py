@@ -131,6 +131,7 @@ async def real_rig() -> AsyncIterator[Rig]:
     instance = f"ct{secrets.token_hex(4)}"
     async with Engine() as engine:
         fleet = Fleet(engine, Events(engine, instance), instance)
+        await fleet.ensure_swarm()
         image = (await engine.get(f"/images/{IMAGE}/json"))["Id"]
         async with _furnished(Rig(fleet, image, 1.0)) as rig:
             yield rig
