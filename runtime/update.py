@@ -126,7 +126,7 @@ async def update_app(
 
     async def once_live() -> None:
         with parts.store.write() as tx:
-            _write_rest(parts, tx, app, change, who)
+            _write_rest(tx, app, change)
         if change.replicas is not None or change.unset_replicas:
             await Converger(parts).converge(app)
 
@@ -144,7 +144,7 @@ async def _without_release(parts: Parts, deployer: Deployer, app: str, change: C
             live = tx.apps.get(app).current_release is not None
             if not live:
                 put(tx, app, change, who, parts)
-            _write_rest(parts, tx, app, change, who)
+            _write_rest(tx, app, change)
         if live and (change.replicas is not None or change.unset_replicas):
             await Converger(parts).converge(app)
 
@@ -155,7 +155,7 @@ def put(tx: Transaction, app: str, change: Change, who: str, parts: Parts) -> No
     tx.apps.replace_config(app, config_after(app, tx.apps.config(app), change), who, parts.clock(), describe(change))
 
 
-def _write_rest(parts: Parts, tx: Transaction, app: str, change: Change, who: str) -> None:
+def _write_rest(tx: Transaction, app: str, change: Change) -> None:
     if change.branch is not None:
         tx.apps.set_branch(app, change.branch)
     if change.replicas is not None:
@@ -172,7 +172,7 @@ def create_app(parts: Parts, apps: Apps, name: str, change: Change, who: str) ->
     def settings(tx: Transaction) -> None:
         put(tx, name, change, who, parts)
         if change != Change():
-            _write_rest(parts, tx, name, change, who)
+            _write_rest(tx, name, change)
 
     apps.create(name, settings)
 
