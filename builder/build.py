@@ -21,6 +21,7 @@ from runtime import names
 from runtime.engine.client import Engine
 from runtime.errors import BuildError, NotFound
 from runtime.model import AppSpec, Dialect, Image, Manifest
+from runtime.names import Handle
 from runtime.story import Story
 
 DOCKERFILE: Final = ".lockstep.Dockerfile"  # where our Dockerfile stands in the context
@@ -33,7 +34,7 @@ class Order:
     """What to build, for whom."""
 
     instance: str
-    app: str
+    app: Handle
     repository: Path
     commit: str
     no_cache: bool

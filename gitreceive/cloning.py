@@ -38,12 +38,13 @@ async def clone_app(
         if with_values:
             tx.apps.replace_config(new, config, operator.name, parts.clock(), f"apps:clone of {app}")
 
-    made = apps.repository(new).with_name(f".{new}-{secrets.token_hex(4)}")
+    repository = parts.settings.repository_of
+    made = repository(new).with_name(f".{new}-{secrets.token_hex(4)}")
     try:
-        await _copy(apps.repository(app), made)
+        await _copy(repository(app), made)
         apps.create(new, settings)
-        shutil.rmtree(apps.repository(new), ignore_errors=True)  # of an app that is gone
-        made.rename(apps.repository(new))
+        shutil.rmtree(repository(new), ignore_errors=True)  # of an app that is gone
+        made.rename(repository(new))
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return () if with_values else tuple(sorted(config))

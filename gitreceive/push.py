@@ -87,7 +87,7 @@ class Pushes:
         if not known:
             self.apps.create(app)
             write_down(self._parts, dataclasses.replace(deed, action="apps:create", detail="by its first push"), "ok")
-        repository = self.apps.repository(app)
+        repository = self._parts.settings.repository_of(app)
         if not (repository / "HEAD").exists():
             await make_repository(repository)
         return str(repository)
@@ -195,7 +195,7 @@ class Pushes:
 
     async def _tip(self, app: str, branch: str | None) -> str:
         """The commit that a branch is at; ABSENT when nothing was pushed to it."""
-        there = branch is not None and (self.apps.repository(app) / "HEAD").exists()
+        there = branch is not None and (self._parts.settings.repository_of(app) / "HEAD").exists()
         return await self._commit_of(app, f"{HEADS}{branch}") if there else ABSENT
 
     async def _commit_of(self, app: str, ref: str) -> str:
@@ -205,7 +205,7 @@ class Pushes:
     async def _git(self, app: str, *words: str) -> tuple[int, str]:
         """Run git in the app's repository; its exit code and output."""
         git = await asyncio.create_subprocess_exec(
-            *("git", "--git-dir", str(self.apps.repository(app)), *words),
+            *("git", "--git-dir", str(self._parts.settings.repository_of(app)), *words),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -238,8 +238,10 @@ class Pushes:
         return Draft(commit, built.image, built.spec, message or f"push of {commit[:7]}")
 
     def _order(self, app: str, commit: str, no_cache: bool) -> Order:
-        settings = self._parts.settings
-        return Order(settings.instance, app, self.apps.repository(app), commit, no_cache, settings.build_deadline)
+        settings, deadline = self._parts.settings, self._parts.settings.build_deadline
+        with self._parts.store.read() as tx:
+            handle = tx.apps.handle(app)
+        return Order(settings.instance, handle, settings.repository_of(app), commit, no_cache, deadline)
 
 
 def _told(push: Push) -> str:

@@ -15,6 +15,7 @@ from runtime.recovery.act import WHO, bring_back, forget_images, renew_swarm
 from runtime.recovery.check import Report, check_all
 from runtime.recovery.look import look
 from runtime.recovery.plan import Fate, Plan, plan_of
+from runtime.renaming import move_folders
 from runtime.settings import Settings
 from runtime.store import prepare_store
 from runtime.story import Story
@@ -28,6 +29,7 @@ async def recover(settings: Settings, say: Say, *, yes: bool) -> bool:
     with refuse_while_running(settings):
         prepare_store(settings.database)
         async with open_parts(settings) as bare:
+            move_folders(bare)
             found = await look(bare, lambda app, commit: _has_commit(settings, app, commit))
             plan = plan_of(found)
             if not plan.needed:
@@ -74,7 +76,7 @@ async def _rebuild(pushes: Pushes, app: str, say: Say) -> str | None:
 
 async def _has_commit(settings: Settings, app: str, commit: str) -> bool:
     git = await asyncio.create_subprocess_exec(
-        *("git", "--git-dir", str(settings.repositories / f"{app}.git"), "cat-file", "-e", f"{commit}^{{tree}}"),
+        *("git", "--git-dir", str(settings.repository_of(app)), "cat-file", "-e", f"{commit}^{{tree}}"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )

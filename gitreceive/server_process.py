@@ -35,6 +35,7 @@ from runtime.logs import AppLogs
 from runtime.parts import Parts
 from runtime.reconcile import Reconciler
 from runtime.recovery.refusal import require_swarm
+from runtime.renaming import move_folders
 from runtime.runs.keeper import Runs
 from runtime.settings import Settings
 from runtime.store import prepare_store
@@ -61,6 +62,7 @@ async def serve(settings: Settings, say: Say) -> None:
         prepare_store(settings.database)
         scheduler = SchedulerProcess(settings)
         async with open_parts(settings, wake_scheduler=scheduler.wake) as bare, AsyncExitStack() as side:
+            move_folders(bare)
             parts, pushes = await prepare(bare, say)
             await side.enter_async_context(_running(Collector(parts).run(), "logs"))
             await side.enter_async_context(_running(AccessLog(parts).run(), "requests"))
@@ -117,8 +119,8 @@ async def prepare(bare: Parts, say: Say) -> tuple[Parts, Pushes]:
     parts = dataclasses.replace(bare, platform_image=image)
     await parts.router.ensure(image)
     with parts.store.read() as tx:
-        found = {app.name: tx.apps.redis_password(app.name) for app in tx.apps.all()}
-    await parts.redis.ensure(image, {app: password for app, password in found.items() if password is not None})
+        users = tx.apps.redis_users()
+    await parts.redis.ensure(image, users)
     deployer = Deployer(parts)
     return parts, Pushes(parts, deployer, Apps(parts, deployer), stack)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from runtime import names
 from runtime.converge import Converger
@@ -15,8 +14,9 @@ from runtime.hosts import owner_of
 from runtime.layer import base_of
 from runtime.locks import Locked
 from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, env_name
+from runtime.names import Handle
 from runtime.parts import Parts
-from runtime.scheduler.runlog import RunLogs
+from runtime.scheduler.runlog import ONE_OFF, RunLogs
 from runtime.store import Transaction
 from runtime.store.faces import ALL
 from runtime.story import Story
@@ -39,11 +39,8 @@ class Apps:
     """Creating, configuring and destroying apps."""
 
     def __init__(self, parts: Parts, deployer: Deployer) -> None:
-        self._parts = parts
-        self._deployer = deployer
-
-    def repository(self, app: str) -> Path:
-        return self._parts.settings.repositories / f"{app}.git"
+        self.parts = parts
+        self.deployer = deployer
 
     def create(self, name: str, settings: Callable[[Transaction], None] = lambda _: None) -> App:
         """Make an app and, in the same transaction, write its `settings`.
@@ -51,13 +48,15 @@ class Apps:
         Raises UsageError for a bad name, LockstepError when there is such an app.
         """
         check_app_name(name)
-        with self._parts.store.write() as tx:
+        with self.parts.store.write() as tx:
             if tx.apps.find(name) is not None:
                 raise LockstepError(f"there is an app '{name}' already: choose another name")
-            host = self._parts.settings.host_of(name)
-            if owner_of(tx, self._parts.settings, host, name) is not None:
+            if name in tx.apps.moving().values():
+                raise LockstepError(f"the folders of an app that was '{name}' still have that name: restart the server")
+            host = self.parts.settings.host_of(name)
+            if owner_of(tx, self.parts.settings, host, name) is not None:
                 raise LockstepError(f"{host} is in use by another app: choose another name")
-            app = tx.apps.create(name, self._parts.clock())
+            app = tx.apps.create(name, self.parts.clock())
             settings(tx)
         return app
 
@@ -66,25 +65,25 @@ class Apps:
 
         The row goes last, so that an interrupted destroy can be run again.
         """
-        with self._parts.store.write() as tx:
-            tx.apps.get(name)
-        async with self._deployer.locks.quietly(name) as free:
+        with self.parts.store.read() as tx:
+            handle = tx.apps.get(name).handle
+        async with self.deployer.locks.quietly(name) as free:
             if not free:
                 raise Locked(f"{name} is being deployed: wait for its end, then destroy it")
-            with self._parts.store.write() as tx:
+            with self.parts.store.write() as tx:
                 tx.apps.set_current(name, None)
-            self._parts.wake_scheduler()
-            await Converger(self._parts).converge(name)
-            await self._remove_containers(name)
-            await self._remove_network(name)
-            await self._remove_redis_user(name)
-            await remove_leftovers(self._parts, name)
-            shutil.rmtree(self.repository(name), ignore_errors=True)
-            self._deployer.logs.forget(name)
-            RunLogs(self._parts.settings.logs).remove_app(name)
-            RunLogs(self._parts.settings.logs, "runs").remove_app(name)
-            self._parts.logbook.forget(name)  # no pause from here to the row's end, in which it could be begun again
-            with self._parts.store.write() as tx:
+            self.parts.wake_scheduler()
+            await Converger(self.parts).converge(name)
+            await self._remove_containers(handle)
+            await self._remove_network(handle)
+            await self._remove_redis_user(handle)
+            await remove_leftovers(self.parts, handle)
+            shutil.rmtree(self.parts.settings.repository_of(name), ignore_errors=True)
+            self.deployer.logs.forget(name)
+            RunLogs(self.parts.settings.logs).remove_app(name)
+            RunLogs(self.parts.settings.logs, ONE_OFF).remove_app(name)
+            self.parts.logbook.forget(name)  # no pause from here to the row's end, in which it could be begun again
+            with self.parts.store.write() as tx:
                 tx.apps.remove(name)
 
     async def set_config(
@@ -99,7 +98,7 @@ class Apps:
         """Raises LockstepError, naming it, when a value is not set."""
         for name in unset:
             _check_name(name)
-        with self._parts.store.read() as tx:
+        with self.parts.store.read() as tx:
             missing = [name for name in unset if name not in tx.apps.config(app)]
         if missing:
             raise LockstepError(f"{missing[0]} is not set on {app}: 'config {app}' lists what is")
@@ -110,18 +109,18 @@ class Apps:
 
         Raises UsageError for a process that the live release does not have.
         """
-        with self._parts.store.read() as tx:
+        with self.parts.store.read() as tx:
             current = tx.releases.current(app) if tx.apps.get(app) else None
         for process in wanted:
             _check_scalable(app, current, process)
-        async with self._deployer.locks.soon(app) as free:
+        async with self.deployer.locks.soon(app) as free:
             if not free:
                 raise Locked(f"{app} is being deployed: scale it when that has ended")
-            with self._parts.store.write() as tx:
+            with self.parts.store.write() as tx:
                 _check_not_stopped(app, wanted, tx.faces.stopped(app))
                 for process, replicas in wanted.items():
                     tx.apps.set_scale(app, process, replicas)
-            await Converger(self._parts).converge(app)
+            await Converger(self.parts).converge(app)
 
     async def _change_config(
         self,
@@ -137,40 +136,40 @@ class Apps:
             check_config(app, after)
             return after
 
-        with self._parts.store.write() as tx:
+        with self.parts.store.write() as tx:
             before, current = tx.apps.config(app), tx.releases.current(app) if tx.apps.get(app) else None
             if current is None:
-                tx.apps.replace_config(app, changed(before), who, self._parts.clock(), description)
+                tx.apps.replace_config(app, changed(before), who, self.parts.clock(), description)
         if current is None or changed(before) == before:
             return None
 
         async def make(deploy: Deploy, _: Story) -> Draft:
-            with self._parts.store.read() as tx:
+            with self.parts.store.read() as tx:
                 live, config = tx.releases.current(app), tx.apps.config(app)
             if live is None:
                 raise LockstepError(f"the release of {app} that was live has been undone meanwhile: try again")
             return Draft(live.commit, live.image, base_of(live), description, changed(config))
 
-        return await self._deployer.deploy(app, kind="config", who=who, commit=current.commit, make=make, story=story)
+        return await self.deployer.deploy(app, kind="config", who=who, commit=current.commit, make=make, story=story)
 
-    async def _remove_containers(self, app: str) -> None:
-        for container in await self._parts.fleet.containers(app=app):
-            await self._parts.fleet.remove_container(container["Id"])
+    async def _remove_containers(self, app: Handle) -> None:
+        for container in await self.parts.fleet.containers(app):
+            await self.parts.fleet.remove_container(container["Id"])
 
-    async def _remove_network(self, app: str) -> None:
-        network = names.network(self._parts.settings.instance, app)
-        await self._parts.redis.leave(network)
-        await self._parts.router.leave(network)
-        await self._parts.fleet.remove_network(network)
+    async def _remove_network(self, app: Handle) -> None:
+        network = names.network(self.parts.settings.instance, app)
+        await self.parts.redis.leave(network)
+        await self.parts.router.leave(network)
+        await self.parts.fleet.remove_network(network)
 
-    async def _remove_redis_user(self, app: str) -> None:
-        with self._parts.store.read() as tx:
-            password = tx.apps.redis_password(app)
-        if password is not None:
-            await self._parts.redis.expel(app)
+    async def _remove_redis_user(self, app: Handle) -> None:
+        with self.parts.store.read() as tx:
+            is_user = app in tx.apps.redis_users()
+        if is_user:
+            await self.parts.redis.expel(app)
 
 
-async def remove_leftovers(parts: Parts, app: str) -> None:
+async def remove_leftovers(parts: Parts, app: Handle) -> None:
     """Remove the volumes and images of an app."""
     engine, instance = parts.fleet.engine, parts.settings.instance
     marks = [f"{names.INSTANCE}={instance}", f"{names.APP}={app}"]

@@ -11,6 +11,7 @@ from runtime.engine import specs
 from runtime.engine.tasks import Service
 from runtime.errors import Conflict, DeadlinePassed, NotFound, RouterError, explain
 from runtime.model import ProcessKind, Release
+from runtime.names import Handle
 from runtime.parts import Parts, place_of, route_in, scaled
 from runtime.routes import Route
 from runtime.secrets import make_password
@@ -38,27 +39,36 @@ class Converger:
         go there, then the workers start; the webs of others drain and go last.
         """
         with self._parts.store.read() as tx:
-            current = tx.releases.current(app)
+            handle, current = tx.apps.handle(app), tx.releases.current(app)
             target = None if current is None else route_in(tx, self._parts.settings, current)
         number = None if current is None else current.number
         release = None if current is None else scaled(self._parts.store, current)
-        done = await self._remove_hooks(app)
-        done += await self._stop_foreign_workers(app, number)
+        done = await self._remove_hooks(handle)
+        done += await self._stop_foreign_workers(handle, number)
         if release is not None:
             done += await set_stage(self._parts, release)
             if target is not None and target.closed is not None:
-                done += await self._route(app, target)  # nobody is sent to a web that is about to end
+                done += await self._route(app, handle, target)  # nobody is sent to a web that is about to end
             done += await self._ensure(release, ProcessKind.WEB)
-        done += await self._route(app, target)
+        done += await self._route(app, handle, target)
         if release is not None:
             done += await self._ensure(release, ProcessKind.WORKER)
             done += await self._remove_strangers(release)
-        done += await self.remove_others(app, number)
+        done += await self._remove_others(app, handle, number)
         return done
 
-    async def remove_others(self, app: str, number: int | None) -> list[str]:
-        """Drain and remove the services of every release but this one."""
-        others = [service for service in await self._parts.fleet.services(app) if service.release != number]
+    async def clear(self, handle: Handle) -> list[str]:
+        """Have nothing run of an app that the store does not have; its route goes with the others of no app."""
+        done = await self._remove_hooks(handle)
+        done += await self._stop_foreign_workers(handle, None)
+        return done + await self._remove_others(handle, handle, None)
+
+    async def remove_others(self, release: Release) -> list[str]:
+        """Drain and remove the services of every other release of its app."""
+        return await self._remove_others(release.app, release.handle, release.number)
+
+    async def _remove_others(self, app: str, handle: Handle, number: int | None) -> list[str]:
+        others = [service for service in await self._parts.fleet.services(handle) if service.release != number]
         done = await self._drain([service for service in others if service.kind == names.WEB])
         await self._parts.fleet.stop(others)
         if others:
@@ -93,17 +103,17 @@ class Converger:
     async def stop_foreign_workers(self, app: str) -> list[str]:
         """No worker of a release that is not the current one runs."""
         with self._parts.store.read() as tx:
-            current = tx.releases.current(app)
-        return await self._stop_foreign_workers(app, None if current is None else current.number)
+            handle, current = tx.apps.handle(app), tx.releases.current(app)
+        return await self._stop_foreign_workers(handle, None if current is None else current.number)
 
-    async def _remove_hooks(self, app: str) -> list[str]:
+    async def _remove_hooks(self, app: Handle) -> list[str]:
         """Containers of a deploy that is not under way any more: its server ended before they did."""
-        left = await self._parts.fleet.containers(app=app, kind=names.HOOK)
+        left = await self._parts.fleet.containers(app, kind=names.HOOK)
         for container in left:
             await self._parts.fleet.remove_container(container["Id"])
         return [f"removed {container['Names'][0].removeprefix('/')}" for container in left]
 
-    async def _stop_foreign_workers(self, app: str, number: int | None) -> list[str]:
+    async def _stop_foreign_workers(self, app: Handle, number: int | None) -> list[str]:
         services = await self._parts.fleet.services(app)
         foreign = [service for service in services if service.kind == names.WORKER and service.release != number]
         await self._parts.fleet.stop(foreign)  # all: one that is scaled to nothing may still be in its grace
@@ -111,7 +121,7 @@ class Converger:
 
     async def _ensure(self, release: Release, kind: ProcessKind) -> list[str]:
         place = place_of(self._parts.settings, self._parts.store, release)
-        there = {service.name: service for service in await self._parts.fleet.services(release.app)}
+        there = {service.name: service for service in await self._parts.fleet.services(release.handle)}
         done: list[str] = []
         for process in release.spec.processes:
             if process.kind is not kind:
@@ -151,53 +161,54 @@ class Converger:
     async def _remove_strangers(self, release: Release) -> list[str]:
         """Services labelled as this release's that its process table does not have."""
         instance = self._parts.settings.instance
-        table = {names.service(instance, release.app, item.name, release.number) for item in release.spec.processes}
-        there = await self._parts.fleet.services(release.app)
+        table = {names.service(instance, release.handle, item.name, release.number) for item in release.spec.processes}
+        there = await self._parts.fleet.services(release.handle)
         strangers = [service for service in there if service.release == release.number and service.name not in table]
         await self._parts.fleet.stop(strangers)
         for service in strangers:
             await self._parts.fleet.remove_service(service)
         return [f"removed {service.name}" for service in strangers]
 
-    async def _route(self, app: str, target: Route | None) -> list[str]:
+    async def _route(self, app: str, handle: Handle, target: Route | None) -> list[str]:
         if target is None:
-            return [f"took away the route of {app}"] if await self._parts.router.forget(app) else []
+            return [f"took away the route of {app}"] if await self._parts.router.forget(handle) else []
         where = "its closed page" if target.closed is not None else target.service
         return [f"pointed {app} to {where}"] if await self._parts.router.point(target) else []
 
 
 async def set_stage(parts: Parts, release: Release) -> list[str]:
     """What the processes of a release need before they can start: network, volumes, credentials. What was not there."""
-    network = await parts.fleet.ensure_network(specs.overlay_network(parts.settings.instance, release.app))
+    network = await parts.fleet.ensure_network(specs.overlay_network(parts.settings.instance, release.handle))
     done = [f"attached the router to {network}"] if await parts.router.reach(network) else []
     if release.spec.redis:
-        done += await _open_redis(parts, release.app, network)
+        done += await _open_redis(parts, release, network)
     for folder in release.spec.persist:
         if await _ensure_volume(parts, release, folder):
             done.append(f"made the folder {folder}")
     return done
 
 
-async def _open_redis(parts: Parts, app: str, network: str) -> list[str]:
+async def _open_redis(parts: Parts, release: Release, network: str) -> list[str]:
+    app = release.app
     with parts.store.write() as tx:
         password = tx.apps.redis_password(app)
         if password is None:
             password = make_password()
             tx.apps.set_redis_password(app, password)
-    done = [f"let {app} in to the shared redis again"] if await parts.redis.admit(app, password) else []
+    done = [f"let {app} in to the shared redis again"] if await parts.redis.admit(release.handle, password) else []
     return done + ([f"attached the shared redis to {network}"] if await parts.redis.reach(network) else [])
 
 
 async def _ensure_volume(parts: Parts, release: Release, folder: str) -> bool:
     """A new volume is opened to every user, since an app's own Dockerfile may run as any."""
     instance = parts.settings.instance
-    name = names.volume(instance, release.app, folder)
-    marks = names.labels(instance, names.SERVICE, app=release.app)
+    name = names.volume(instance, release.handle, folder)
+    marks = names.labels(instance, names.SERVICE, app=release.handle)
     if not await parts.fleet.ensure_volume(name, marks):
         return False
     spec = {
         "Image": parts.platform_image,
-        "Labels": names.labels(instance, names.HOOK, app=release.app, process="volume"),
+        "Labels": names.labels(instance, names.HOOK, app=release.handle, process="volume"),
         "Entrypoint": ["chmod", "1777", "/volume"],
         "HostConfig": {
             "NetworkMode": "none",
@@ -216,7 +227,7 @@ async def prune_images(parts: Parts, app: str) -> None:
     for release in old:
         if current is not None and release.number == current.number:
             continue
-        tag = names.image(parts.settings.instance, app, release.number)
+        tag = names.image(parts.settings.instance, release.handle, release.number)
         with suppress(NotFound, Conflict):
             await parts.fleet.engine.delete(f"/images/{tag}")
         with parts.store.write() as tx:

@@ -210,6 +210,7 @@ class Deployer:
         with self._parts.store.write() as tx:
             release = Release(
                 app=deploy.app,
+                own_handle=tx.apps.get(deploy.app).own_handle,
                 number=tx.releases.next_number(deploy.app),
                 commit=draft.commit,
                 image=draft.image,

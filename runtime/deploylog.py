@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from runtime.folders import move_folder
+
 LIMIT: Final = 5 * 1024 * 1024  # characters of one deploy's log; what comes after is not kept
 TAIL_LIMIT: Final = 64 * 1024  # bytes of the end of a log that are looked at for its last lines
 CUT: Final = "(the log of this deploy is cut here)"
@@ -73,6 +75,10 @@ class DeployLogs:
 
     def path(self, app: str, deploy: int) -> Path:
         return self._folder / app / f"{deploy}.log"
+
+    def rename(self, app: str, new: str) -> None:
+        """Have the logs of an app without a deploy under way be those of `new`. Raises OSError."""
+        move_folder(self._folder / app, self._folder / new)
 
     def forget(self, app: str) -> None:
         """Remove the logs of all deploys of an app."""

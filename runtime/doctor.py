@@ -80,9 +80,9 @@ async def _router(parts: Parts) -> str:
     wanted = routes_of(parts.settings, parts.store)
     for target in wanted:
         if await parts.router.target(target.app) != target.target:
-            raise LockstepError(
-                f"the router does not send {target.app} to its release: the server puts it right within 30 s"
-            )
+            with parts.store.read() as tx:
+                app = tx.apps.name_of(target.app) or target.app
+            raise LockstepError(f"the router does not send {app} to its release: the server puts it right within 30 s")
     await _ask_front_door(parts)
     return f"{len(wanted)} routes, answers on port {parts.settings.http_port}"
 
@@ -98,12 +98,13 @@ async def _ask_front_door(parts: Parts) -> None:
 
 async def _redis(parts: Parts) -> str:
     with parts.store.read() as tx:
-        found = {app.name: tx.apps.redis_password(app.name) for app in tx.apps.all()}
-    users = {app: password for app, password in found.items() if password is not None}
+        users = tx.apps.redis_users()
     for app, password in users.items():
         refusal = await parts.redis.lets_in(app, password)
         if refusal is not None:
-            raise LockstepError(f"{app} is not let in ({refusal}): the server makes its user again within 30 s")
+            raise LockstepError(
+                f"the user {app} is not let in ({refusal}): the server makes its user again within 30 s"
+            )
     if not await parts.redis.answers():
         raise LockstepError("the shared redis does not answer: the server starts it again within 30 s")
     return f"{len(users)} users, each let in"

@@ -22,8 +22,7 @@ async def add_domains(parts: Parts, deployer: Deployer, app: str, given: Iterabl
 
     def write(tx: Transaction) -> None:
         there = tx.faces.of(app).domains
-        if len({*there, *hosts}) > MOST_DOMAINS:
-            raise LockstepError(f"{app} would have more than {MOST_DOMAINS} domains: remove some first")
+        check_room(tx, app, len({*hosts} - {*there}))
         for host in hosts:
             if host == parts.settings.host_of(app):
                 raise UsageError(f"{app} answers to {host} already, as every app does to its own name")
@@ -64,6 +63,12 @@ async def set_maintenance(parts: Parts, deployer: Deployer, app: str, message: s
     await _change(parts, deployer, app, lambda tx: tx.faces.set_maintenance(app, message))
 
 
+def check_room(tx: Transaction, app: str, more: int) -> None:
+    """Raises LockstepError when the app may not have so many more domains."""
+    if len(tx.faces.of(app).domains) + more > MOST_DOMAINS:
+        raise LockstepError(f"{app} would have more than {MOST_DOMAINS} domains: remove some first")
+
+
 async def _change(parts: Parts, deployer: Deployer, app: str, write: Callable[[Transaction], None]) -> None:
     """Write the row, move the route, look whether it did; what fails after the row is put right by the reconciler."""
     async with deployer.locks.soon(app) as free:
@@ -77,10 +82,10 @@ async def _change(parts: Parts, deployer: Deployer, app: str, write: Callable[[T
             wanted = None if release is None else route_in(tx, parts.settings, release)
         if wanted is not None:
             await parts.router.point(wanted)
-            await _see(parts, wanted.hosts, () if old is None else old.hosts)
+            await see_hosts(parts, wanted.hosts, () if old is None else old.hosts)
 
 
-async def _see(parts: Parts, hosts: tuple[str, ...], before: tuple[str, ...]) -> None:
+async def see_hosts(parts: Parts, hosts: tuple[str, ...], before: tuple[str, ...]) -> None:
     """The router answers for these host names, and for those of before no more."""
     for host in hosts:
         if not await parts.router.answers_for(host):

@@ -13,6 +13,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from runtime.names import Handle
+
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
 
@@ -283,6 +285,8 @@ class Release(Value):
     """An immutable number: image + process table + config. Everything that runs resolves through one."""
 
     app: AppName
+    own_handle: str | None = None  # the app's handle, where that is not its name
+    made_as: AppName | None = None  # the app's name when the release was made, where it has another by now
     number: int = Field(ge=1)
     commit: str  # 40 hex digits
     image: Image
@@ -296,6 +300,11 @@ class Release(Value):
     @property
     def label(self) -> str:
         return f"v{self.number}"
+
+    @property
+    def handle(self) -> Handle:
+        """The app's."""
+        return Handle(self.own_handle or self.app)
 
 
 class DeployState(StrEnum):
@@ -348,9 +357,15 @@ class App(Value):
     """An app and the one row that says what runs."""
 
     name: AppName
+    own_handle: str | None = None
     created_at: datetime
     current_release: int | None = None
     branch: str | None = None  # the branch that deploys; None until the first push
+
+    @property
+    def handle(self) -> Handle:
+        """What its engine objects and its Redis keys are named by; it stays when the app is renamed."""
+        return Handle(self.own_handle or self.name)
 
 
 class RunState(StrEnum):

@@ -1,12 +1,16 @@
 """Names and labels of engine objects: the only place that makes them.
 
 An object is found by its labels; its name only has to be unique and legal (a DNS label of at most 63
-characters, because the router finds services by name).
+characters, because the router finds services by name). Both say which app it is of by the app's handle, which stays
+when the app is renamed.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import NewType
+
+Handle = NewType("Handle", str)  # of an app: see runtime.model.App.handle
 
 LONGEST = 63  # characters of a DNS label
 
@@ -23,36 +27,37 @@ WEB, WORKER, CRON, ONE_OFF, HOOK, SERVICE, PLATFORM = "web", "worker", "cron", "
 
 
 def labels(
-    instance: str, kind: str, *, app: str | None = None, release: int | None = None, process: str | None = None
+    instance: str, kind: str, *, app: Handle | None = None, release: int | None = None, process: str | None = None
 ) -> dict[str, str]:
     """The labels that every object of ours carries, as far as they apply to it."""
     found = {INSTANCE: instance, KIND: kind, APP: app, RELEASE: release, PROCESS: process}
     return {key: str(value) for key, value in found.items() if value is not None}
 
 
-def service(instance: str, app: str, process: str, release: int) -> str:
-    return _fit(instance, app, process, f"v{release}")
+def service(instance: str, handle: Handle, process: str, release: int) -> str:
+    return _fit(instance, handle, process, f"v{release}")
 
 
 def one_off(instance: str, app: str, what: str, ticket: str) -> str:
+    """By the app's name: no app is renamed while something of it runs once."""
     return _fit(instance, app, what, ticket)
 
 
-def network(instance: str, app: str) -> str:
-    return _fit(instance, app)
+def network(instance: str, handle: Handle) -> str:
+    return _fit(instance, handle)
 
 
-def volume(instance: str, app: str, folder: str) -> str:
-    return _fit(instance, app, folder.strip("/"))
+def volume(instance: str, handle: Handle, folder: str) -> str:
+    return _fit(instance, handle, folder.strip("/"))
 
 
 def platform(instance: str, part: str) -> str:
     return f"{instance}-{part}"
 
 
-def image(instance: str, app: str, release: int) -> str:
+def image(instance: str, handle: Handle, release: int) -> str:
     """The tag that keeps a release's image from being pruned; nothing ever resolves through it."""
-    return f"{instance}/{app}:v{release}"
+    return f"{instance}/{handle}:v{release}"
 
 
 def _fit(*parts: str) -> str:

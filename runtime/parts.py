@@ -53,12 +53,12 @@ def route_of(settings: Settings, release: Release, face: Face = PLAIN) -> Route 
     web = release.spec.web
     if web is None or web.port is None:
         return None
-    service = names.service(settings.instance, release.app, web.name, release.number)
+    service = names.service(settings.instance, release.handle, web.name, release.number)
     closed = None if face.maintenance is None else pages.maintenance(face.maintenance)
     if closed is None and web.replicas == 0:
         closed = pages.STOPPED
     https = settings.https_port if face.https_only else None
-    return Route(release.app, hosts_of(settings, release, face), service, web.port, closed, https)
+    return Route(release.handle, hosts_of(settings, release, face), service, web.port, closed, https)
 
 
 def route_in(tx: Transaction, settings: Settings, release: Release) -> Route | None:

@@ -7,22 +7,31 @@ from typing import Final
 from runtime import names
 from runtime.engine.specs import Place
 from runtime.model import Process, Release
+from runtime.names import Handle
 from runtime.store import Transaction
 from runtime.store.faces import ALL
 
 REDIS_HOST: Final = "redis"  # the name under which apps find the shared server on their network
 REDIS_PORT: Final = 6379
+REDIS_PREFIX: Final = "LOCKSTEP_REDIS_PREFIX"
 
 
-def redis_url(app: str, password: str) -> str:
-    return f"redis://{app}:{password}@{REDIS_HOST}:{REDIS_PORT}/0"
+def prefix_of(handle: Handle) -> str:
+    """What all keys and channels of an app begin with in the shared Redis."""
+    return f"{handle}:"
+
+
+def redis_url(handle: Handle, password: str) -> str:
+    return f"redis://{handle}:{password}@{REDIS_HOST}:{REDIS_PORT}/0"
 
 
 def place_in(tx: Transaction, instance: str, release: Release) -> Place:
     """The network of a release's processes, and the credentials of its services."""
     password = tx.apps.redis_password(release.app) if release.spec.redis else None
-    extra = () if password is None else (("REDIS_URL", redis_url(release.app, password)),)
-    return Place(instance, names.network(instance, release.app), extra)
+    extra: tuple[tuple[str, str], ...] = ()
+    if password is not None:
+        extra = (("REDIS_URL", redis_url(release.handle, password)), (REDIS_PREFIX, prefix_of(release.handle)))
+    return Place(instance, names.network(instance, release.handle), extra)
 
 
 def scaled_in(tx: Transaction, release: Release) -> Release:

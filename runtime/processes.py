@@ -5,6 +5,7 @@ What is stopped stays so, also in later releases, until it is started. Cron jobs
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from runtime.converge import Converger, set_stage
@@ -55,8 +56,13 @@ async def _restart_worker(parts: Parts, deployer: Deployer, app: str, process: s
             release, worker, place_of(parts.settings, parts.store, release), replicas=worker.replicas
         )
         story.step(f"Restarting {process}")
-        await parts.fleet.stop([found for found in await parts.fleet.services(app) if found.process == process])
+        await _stop_all(parts, release, {process})
         await _see_up(parts, await parts.fleet.ensure_service(spec), release, worker)
+
+
+async def _stop_all(parts: Parts, release: Release, processes: Collection[str]) -> None:
+    services = await parts.fleet.services(release.handle)
+    await parts.fleet.stop([service for service in services if service.process in processes])
 
 
 async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None) -> list[str]:
@@ -67,7 +73,7 @@ async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None) 
         with parts.store.write() as tx:
             tx.faces.set_stopped(app, {ALL} if process is None else {*tx.faces.stopped(app), process})
         await Converger(parts).converge(app)
-        await parts.fleet.stop([found for found in await parts.fleet.services(app) if found.process in names])
+        await _stop_all(parts, release, names)
     return names
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from runtime import names
@@ -13,12 +14,12 @@ from runtime.deployer import Deployer
 from runtime.errors import LockstepError, explain
 from runtime.logbook.telling import tell_log
 from runtime.model import Deploy, DeployState
+from runtime.names import Handle
 from runtime.parts import Parts, routes_of
 from runtime.release import Cutover, Progress, committed, move, overtaken
 from runtime.router import Plan
-from runtime.store import Store
 from runtime.story import Story
-from runtime.survey import Stranger, Wanted, lacks, survey, wanted_of
+from runtime.survey import Stranger, lacks, survey, wanted_of
 
 log = logging.getLogger(__name__)
 
@@ -87,29 +88,35 @@ class Reconciler:
             await parts.router.ensure(parts.platform_image)
             self._record(None, "reconcile", "started the router", "ok")
         if parts.redis.container not in running:
-            await parts.redis.ensure(parts.platform_image, redis_users(parts.store))
+            with parts.store.read() as tx:
+                users = tx.apps.redis_users()
+            await parts.redis.ensure(parts.platform_image, users)
             self._record(None, "reconcile", "started the shared redis", "ok")
 
     async def _apps(self) -> None:
         seen = await survey(self._parts)
         with self._parts.store.read() as tx:
-            known = [app.name for app in tx.apps.all()]
             unended = {deploy.app for deploy in tx.deploys.unfinished()}
-            wanted = [wanted_of(tx, self._parts.settings.instance, app) for app in known]
-        unknown = [Wanted(app, None, None, None) for app in seen.services if app and app not in known]
-        for want in (*wanted, *unknown):
-            if want.app in unended or lacks(self._parts, seen, want):
-                async with self._deployer.locks.quietly(want.app) as free:
+            wanted = [wanted_of(tx, self._parts.settings.instance, app) for app in tx.apps.all()]
+        for want in wanted:
+            if want.app.name in unended or lacks(self._parts, seen, want):
+                async with self._deployer.locks.quietly(want.app.name) as free:
                     if free:
-                        await self._put_right(want.app)
+                        await self._put_right(want.app.name)
+        for handle in seen.services.keys() - {want.app.handle for want in wanted}:
+            await self._tell_of(handle, self._converger.clear(handle))
         for stranger in seen.strangers:
             await self._detach(stranger)
 
     async def _put_right(self, app: str) -> None:
         for deploy in self._left_over(app):
             await self._end(deploy)
+        await self._tell_of(app, self._converger.converge(app))
+
+    async def _tell_of(self, app: str, work: Awaitable[list[str]]) -> None:
+        """Record what was put right, if anything was."""
         try:
-            done = await self._converger.converge(app)
+            done = await work
         except LockstepError as error:
             log.warning("%s could not be reconciled: %s", app, explain(error))
             self._record(app, "reconcile", "", explain(error))
@@ -127,24 +134,27 @@ class Reconciler:
     async def _detach(self, stranger: Stranger) -> None:
         """Nobody else's container hears or reaches an app on its own network."""
         detail = f"detached the foreign container {stranger.name} from {stranger.network}"
+        app = self._name_of(stranger.app)
         try:
             await self._parts.fleet.detach(stranger.container, stranger.network)
         except LockstepError as error:
-            self._record(stranger.app, "reconcile", detail, explain(error))
+            self._record(app, "reconcile", detail, explain(error))
             return
-        self._record(stranger.app, "reconcile", detail, "ok")
+        self._record(app, "reconcile", detail, "ok")
 
     async def _routes(self) -> None:
         def plan() -> Plan:
             routes = routes_of(self._parts.settings, self._parts.store)
             with self._parts.store.read() as tx:
-                known = [app.name for app in tx.apps.all()]
                 unended = {deploy.app for deploy in tx.deploys.unfinished()}
-            # One whose undoing failed has a row that is ahead of its workers: requests stay until those are gone.
-            busy = frozenset(app for app in known if app in unended or self._deployer.locks.held(app))
+                # One whose undoing failed has a row that is ahead of its workers: requests stay until those are gone.
+                busy = frozenset(
+                    app.handle for app in tx.apps.all() if app.name in unended or self._deployer.locks.held(app.name)
+                )
             return tuple(target for target in routes if target.app not in busy), busy
 
-        for app, phrase in await self._parts.router.load(plan):
+        for handle, phrase in await self._parts.router.load(plan):
+            app = None if handle is None else self._name_of(handle)
             log.info("%s reconciled: %s", app or "the router", phrase)
             self._record(app, "reconcile", phrase, "ok")
 
@@ -188,6 +198,11 @@ class Reconciler:
         await self._converger.converge(progress.deploy.app)
         move(self._parts, progress, DeployState.FAILED)
 
+    def _name_of(self, handle: Handle) -> str:
+        """What the app is called; one that is gone, as it is on the engine."""
+        with self._parts.store.read() as tx:
+            return tx.apps.name_of(handle) or handle
+
     def _record(self, app: str | None, action: str, detail: str, result: str) -> None:
         with self._parts.store.write() as tx:
             tx.events.add(who=WHO, app=app, action=action, detail=detail, result=result, now=self._parts.clock())
@@ -196,10 +211,3 @@ class Reconciler:
         """A container that began or ended, an object removed, a stream that was broken: each calls for a look."""
         if event.get("Action") in ("start", "die", "destroy", "remove", "lost"):
             self._stirred.set()
-
-
-def redis_users(store: Store) -> dict[str, str]:
-    """Who is to be let in to the shared Redis: app -> password."""
-    with store.read() as tx:
-        found = {app.name: tx.apps.redis_password(app.name) for app in tx.apps.all()}
-    return {app: password for app, password in found.items() if password is not None}

@@ -176,7 +176,7 @@ class Cutover:
         """Network, router's reach, volumes, credentials; the image gets the name that keeps it."""
         await set_stage(self.parts, self.release)
         self.place = place_of(self.parts.settings, self.parts.store, self.release)
-        tag = names.image(self.parts.settings.instance, self.release.app, self.release.number)
+        tag = names.image(self.parts.settings.instance, self.release.handle, self.release.number)
         repository, _, version = tag.rpartition(":")
         await self.parts.fleet.engine.post(f"/images/{self.release.image.id}/tag", repo=repository, tag=version)
 
@@ -231,8 +231,9 @@ class Cutover:
         with self.parts.store.write() as tx:
             tx.apps.hold(app, self.progress.deploy.id)
         await until_calm(self.parts, app, self.story)
-        old = [service for service in await self.parts.fleet.services(app) if service.kind == names.WORKER]
-        old = [service for service in old if service.release != self.release.number]
+        there = await self.parts.fleet.services(self.release.handle)
+        workers = [service for service in there if service.kind == names.WORKER]
+        old = [service for service in workers if service.release != self.release.number]
         if old:
             self.story.step(f"Stopping workers of the old release: {_names(old)}")
             if (longest := max(service.grace for service in old)) > WORTH_SAYING:
@@ -247,7 +248,7 @@ class Cutover:
         with self.parts.store.read() as tx:
             target = route_in(tx, self.parts.settings, self.release)
         if target is None:
-            await self.parts.router.forget(self.release.app)
+            await self.parts.router.forget(self.release.handle)
         else:
             await self.parts.router.point(target)
 
@@ -261,7 +262,7 @@ class Cutover:
     async def retire(self) -> None:
         """The old web drains and goes, with all that belongs to other releases."""
         self.parts.wake_scheduler()
-        for phrase in await self.converger.remove_others(self.release.app, self.release.number):
+        for phrase in await self.converger.remove_others(self.release):
             log.info("%s %s: %s", self.release.app, self.release.label, phrase)
         await prune_images(self.parts, self.release.app)
 

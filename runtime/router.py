@@ -19,6 +19,7 @@ import aiohttp
 from runtime import names
 from runtime.engine.fleet import Fleet
 from runtime.errors import DeadlinePassed, EngineError, RouterError
+from runtime.names import Handle
 from runtime.routes import (
     AUTHORITY,
     CONFIG,
@@ -43,7 +44,7 @@ READY_DEADLINE: Final = 30.0  # seconds for a started router to answer
 ADMIN_DEADLINE: Final = 15.0  # seconds for one change
 VISIT_DEADLINE: Final = 10.0  # seconds that an app is given to answer a visitor
 
-Plan = tuple[tuple[Route, ...], frozenset[str]]  # the routes there should be, and the apps that are left as they are
+Plan = tuple[tuple[Route, ...], frozenset[Handle]]  # the routes there should be, and the apps that are left as they are
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Router:
     async def config(self) -> Json:
         return (await self._admin("GET", "/config/"))[1]
 
-    async def load(self, plan: Callable[[], Plan]) -> list[tuple[str | None, str]]:
+    async def load(self, plan: Callable[[], Plan]) -> list[tuple[Handle | None, str]]:
         """Make config and links what the store says, and nothing else; (app, phrase) of what was not so.
 
         `plan` is asked when nothing else changes the router, so that no deploy is overtaken.
@@ -135,7 +136,7 @@ class Router:
             self._keep(await self.config())
         return True
 
-    async def forget(self, app: str) -> bool:
+    async def forget(self, app: Handle) -> bool:
         """Take an app's route away; False when it has none."""
         async with self._changing:
             routed = await self._route_of(app) is not None
@@ -148,7 +149,7 @@ class Router:
                 self._keep(await self.config())
             return self._board.forget(app) or routed
 
-    async def target(self, app: str) -> Target | None:
+    async def target(self, app: Handle) -> Target | None:
         """Where the app's requests go; None when nowhere."""
         return None if await self._route_of(app) is None else self._board.target(app)
 
@@ -200,8 +201,8 @@ class Router:
         except TimeoutError:
             return True  # an app that takes its time: the router's own answer comes at once
 
-    def _link_all(self, routes: tuple[Route, ...], left_alone: frozenset[str]) -> list[tuple[str | None, str]]:
-        found: list[tuple[str | None, str]] = []
+    def _link_all(self, routes: tuple[Route, ...], left_alone: frozenset[Handle]) -> list[tuple[Handle | None, str]]:
+        found: list[tuple[Handle | None, str]] = []
         for target in routes:
             if self._link(target):
                 where = "its closed page" if target.closed is not None else target.service
@@ -230,7 +231,7 @@ class Router:
         new.write_text(text)
         new.replace(file)
 
-    async def _route_of(self, app: str) -> Json | None:
+    async def _route_of(self, app: Handle) -> Json | None:
         status, answer = await self._admin("GET", f"/id/{route_id(app)}")
         return answer if status < 400 else None
 

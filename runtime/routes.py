@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from runtime import names
 from runtime.engine.specs import LOG, PIDS, Spec
+from runtime.names import Handle
 from runtime.pages import STOPPED, Closed
 from runtime.settings import Settings
 from runtime.switchboard import LIVE, Target
@@ -48,7 +49,7 @@ class Tls:
 class Route:
     """Requests for `hosts` go to the tasks of `service`, or are answered here while it is closed."""
 
-    app: str
+    app: Handle
     hosts: tuple[str, ...]
     service: str
     port: int
@@ -79,7 +80,7 @@ def route(target: Route) -> Json:
     }
 
 
-def _to_service(app: str) -> list[Json]:
+def _to_service(app: Handle) -> list[Json]:
     """To where the app's link leads; one without a link was stopped just now."""
     find = {"file": {"root": f"{INSIDE}/{LIVE}/{app}", "try_files": ["*"] * LOOKS}}
     read = {
@@ -126,7 +127,7 @@ def _to_https(port: int) -> Json:
     return {"match": [{"protocol": "http"}], "handle": [answer], "terminal": True}
 
 
-def route_id(app: str) -> str:
+def route_id(app: Handle) -> str:
     return f"app-{app}"
 
 
@@ -168,7 +169,7 @@ def configuration(routes: tuple[Route, ...], others: tuple[Json, ...] = (), tls:
     return plain if tls is None else with_tls(plain, tls)
 
 
-def with_route(config: Json, app: str, wanted: Route | None, tls: Tls | None) -> Json:
+def with_route(config: Json, app: Handle, wanted: Route | None, tls: Tls | None) -> Json:
     """A config of ours with this route in the place of the app's own, or without one."""
     kept = tuple(item for item in apps_in(config) if item["@id"] != route_id(app))
     return configuration(() if wanted is None else (wanted,), kept, tls)

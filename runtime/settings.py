@@ -104,6 +104,9 @@ class Settings(BaseSettings):
         """Holds the port for git and ssh that the running server got."""
         return self.run / "ssh_port"
 
+    def repository_of(self, app: str) -> Path:
+        return self.repositories / f"{app}.git"
+
     @property
     def logs(self) -> Path:
         return self.home / "logs"

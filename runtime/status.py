@@ -53,7 +53,10 @@ class Load:
 
 async def processes(parts: Parts, app: str) -> list[Replica]:
     """Every replica of every service of the app, and the processes that are stopped."""
-    services = sorted(await parts.fleet.services(app), key=lambda service: (service.process != "web", service.process))
+    with parts.store.read() as tx:
+        handle = tx.apps.handle(app)
+    services = await parts.fleet.services(handle)
+    services.sort(key=lambda service: (service.process != "web", service.process))
     tasks = await asyncio.gather(*(parts.fleet.tasks(service) for service in services))
     with parts.store.read() as tx:
         current, stopped = tx.releases.current(app), tx.faces.stopped(app)

@@ -12,7 +12,8 @@ from runtime import names
 from runtime.engine import specs
 from runtime.engine.specs import Place
 from runtime.engine.tasks import Service
-from runtime.model import Release
+from runtime.model import App, Release
+from runtime.names import Handle
 from runtime.parts import Parts
 from runtime.place import place_in, scaled_in
 from runtime.services.redis import is_open
@@ -27,7 +28,7 @@ class Stranger:
 
     container: str
     name: str
-    app: str
+    app: Handle
     network: str
 
 
@@ -35,13 +36,13 @@ class Stranger:
 class Survey:
     """What was there at one moment, more or less."""
 
-    services: dict[str, list[Service]]  # app -> its services
-    networks: dict[str, str]  # name -> app
+    services: dict[Handle, list[Service]]
+    networks: dict[str, Handle]  # by name
     volumes: frozenset[str]
     reached: dict[str, frozenset[str]]  # container of the platform that runs -> the networks it is on
     redis_users: dict[str, str]  # name -> rules
     strangers: tuple[Stranger, ...]
-    hooks: frozenset[str]  # apps that have containers of a deploy, which is under way or was left behind
+    hooks: frozenset[Handle]  # of apps that have containers of a deploy, which is under way or was left behind
 
 
 async def survey(parts: Parts) -> Survey:
@@ -55,10 +56,11 @@ async def survey(parts: Parts) -> Survey:
         parts.fleet.containers(kind=names.HOOK),
         parts.redis.users(),
     )
-    by_app: dict[str, list[Service]] = defaultdict(list)
+    by_app: dict[Handle, list[Service]] = defaultdict(list)
     for service in services:
-        by_app[service.labels.get(names.APP, "")].append(service)
-    of_apps = {item["Name"]: app for item in networks if (app := item["Labels"].get(names.APP)) is not None}
+        if (app := service.labels.get(names.APP)) is not None:
+            by_app[Handle(app)].append(service)
+    of_apps = {item["Name"]: Handle(app) for item in networks if (app := item["Labels"].get(names.APP)) is not None}
     return Survey(
         services=dict(by_app),
         networks=of_apps,
@@ -66,7 +68,7 @@ async def survey(parts: Parts) -> Survey:
         reached={_name(item): frozenset(_networks(item)) for item in containers if item["State"] == "running"},
         redis_users=users,
         strangers=tuple(_strangers(containers, of_apps, parts.settings.instance)),
-        hooks=frozenset(item["Labels"].get(names.APP, "") for item in hooks),
+        hooks=frozenset(Handle(item["Labels"].get(names.APP, "")) for item in hooks),
     )
 
 
@@ -74,17 +76,17 @@ async def survey(parts: Parts) -> Survey:
 class Wanted:
     """What the store says of one app."""
 
-    app: str
+    app: App
     release: Release | None
     place: Place | None
     redis_password: str | None
 
 
-def wanted_of(tx: Transaction, instance: str, app: str) -> Wanted:
-    current = tx.releases.current(app)
+def wanted_of(tx: Transaction, instance: str, app: App) -> Wanted:
+    current = tx.releases.current(app.name)
     if current is None:
         return Wanted(app, None, None, None)
-    password = tx.apps.redis_password(app) if current.spec.redis else None
+    password = tx.apps.redis_password(app.name) if current.spec.redis else None
     return Wanted(app, scaled_in(tx, current), place_in(tx, instance, current), password)
 
 
@@ -93,8 +95,8 @@ def lacks(parts: Parts, seen: Survey, wanted: Wanted) -> bool:
 
     It holds no lock: a deploy that begins or ends meanwhile makes it wrong, which convergence finds out.
     """
-    there = {service.name: service for service in seen.services.get(wanted.app, ())}
-    if wanted.app in seen.hooks:
+    there = {service.name: service for service in seen.services.get(wanted.app.handle, ())}
+    if wanted.app.handle in seen.hooks:
         return True
     if wanted.release is None or wanted.place is None:
         return bool(there)
@@ -107,7 +109,7 @@ def lacks(parts: Parts, seen: Survey, wanted: Wanted) -> bool:
 
 
 def _stage_is_torn(parts: Parts, seen: Survey, release: Release, password: str | None) -> bool:
-    instance, app = parts.settings.instance, release.app
+    instance, app = parts.settings.instance, release.handle
     network = names.network(instance, app)
     volumes = {names.volume(instance, app, folder) for folder in release.spec.persist}
     needed = [parts.router.container, *([parts.redis.container] if release.spec.redis else [])]
@@ -119,7 +121,7 @@ def _stage_is_torn(parts: Parts, seen: Survey, release: Release, password: str |
     )
 
 
-def _strangers(containers: list[dict[str, Any]], networks: dict[str, str], instance: str) -> list[Stranger]:
+def _strangers(containers: list[dict[str, Any]], networks: dict[str, Handle], instance: str) -> list[Stranger]:
     return [
         Stranger(item["Id"], _name(item), networks[network], network)
         for item in containers
@@ -128,7 +130,7 @@ def _strangers(containers: list[dict[str, Any]], networks: dict[str, str], insta
     ]
 
 
-def _belongs(labels: dict[str, str], app: str, instance: str) -> bool:
+def _belongs(labels: dict[str, str], app: Handle, instance: str) -> bool:
     """A container of ours is on the network of its own app; those of the platform have no app and are on many."""
     return labels.get(names.INSTANCE) == instance and labels.get(names.APP, app) == app
 

@@ -1,4 +1,5 @@
-"""Which service each app's requests go to: one symbolic link per app, which the router looks at for every request.
+"""Which service each app's requests go to: one symbolic link per app, named by its handle, which the router looks at
+for every request.
 
     live/shop -> ../targets/lockstep-shop-web-v3@8000     a folder with one empty file of that name
 
@@ -14,6 +15,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from runtime.names import Handle
 
 LIVE: Final = "live"
 TARGETS: Final = "targets"
@@ -38,7 +41,7 @@ class Switchboard:
         self._live = folder / LIVE
         self._targets = folder / TARGETS
 
-    def point(self, app: str, target: Target) -> bool:
+    def point(self, app: Handle, target: Target) -> bool:
         """Send the app's requests there from now on; False when they went there before."""
         if self.target(app) == target:
             return False
@@ -50,7 +53,7 @@ class Switchboard:
         _sync(self._live)
         return True
 
-    def forget(self, app: str) -> bool:
+    def forget(self, app: Handle) -> bool:
         """Send the app's requests nowhere; False when they went nowhere before."""
         try:
             (self._live / app).unlink()
@@ -58,7 +61,7 @@ class Switchboard:
             return False
         return True
 
-    def target(self, app: str) -> Target | None:
+    def target(self, app: Handle) -> Target | None:
         """Where the app's requests go; None when nowhere, also when what is there can not be followed."""
         try:
             name = (self._live / app).readlink().name
@@ -69,11 +72,11 @@ class Switchboard:
             return None
         return Target(service, int(port))
 
-    def apps(self) -> list[str]:
+    def apps(self) -> list[Handle]:
         """All that have a link."""
         if not self._live.is_dir():
             return []
-        return sorted(entry.name for entry in self._live.iterdir() if not entry.name.startswith("."))
+        return sorted(Handle(entry.name) for entry in self._live.iterdir() if not entry.name.startswith("."))
 
     def tidy(self) -> None:
         """Remove the targets that no link leads to. A request may still be looking at one that was left just now."""

@@ -20,6 +20,7 @@ from runtime.engine.client import Engine
 from runtime.engine.events import Events
 from runtime.engine.fleet import Fleet
 from runtime.model import AppSpec, CronJob, CronRun, Dialect, Image, Release, RunState, Trigger
+from runtime.names import Handle
 from runtime.parts import Parts
 from runtime.router import Router
 from runtime.scheduler.operations import CronOperations
@@ -89,7 +90,7 @@ class CronRig:
     async def open(self) -> CronRig:
         self.engine = await Engine(self.settings.engine).open()
         self.fleet = Fleet(self.engine, Events(self.engine, self.settings.instance), self.settings.instance)
-        network = specs.overlay_network(self.settings.instance, "shop")
+        network = specs.overlay_network(self.settings.instance, Handle("shop"))
         if self.settings.engine is None:
             stack = await ensure_stack(self.engine, lambda _: None)
             self.image: str = (await self.engine.get(f"/images/{stack.run}/json"))["Id"]
@@ -151,19 +152,19 @@ class CronRig:
 
     async def open_volume(self, folder: str) -> None:
         """Make a durable folder that every user may write to."""
-        name = names.volume(self.settings.instance, "shop", folder)
-        await self.fleet.ensure_volume(name, names.labels(self.settings.instance, names.SERVICE, app="shop"))
+        name = names.volume(self.settings.instance, Handle("shop"), folder)
+        await self.fleet.ensure_volume(name, names.labels(self.settings.instance, names.SERVICE, app=Handle("shop")))
         await self._in_volume(name, "chmod 1777 /volume")
 
     async def read_volume(self, folder: str, file: str) -> list[str]:
-        name = names.volume(self.settings.instance, "shop", folder)
+        name = names.volume(self.settings.instance, Handle("shop"), folder)
         return await self._in_volume(name, f"cat /volume/{file} 2>/dev/null || true")
 
     async def _in_volume(self, volume: str, line: str) -> list[str]:
         spec = {
             "Image": self.image,
             "User": "root",
-            "Labels": names.labels(self.settings.instance, names.PLATFORM, app="shop"),
+            "Labels": names.labels(self.settings.instance, names.PLATFORM, app=Handle("shop")),
             "Entrypoint": ["/bin/sh", "-c", line],
             "HostConfig": {
                 "NetworkMode": "none",
@@ -179,10 +180,10 @@ class CronRig:
 
     async def _keep_network(self) -> None:
         """What the router does for each app: one attachment that stays."""
-        network = names.network(self.settings.instance, "shop")
+        network = names.network(self.settings.instance, Handle("shop"))
         spec = {
             "Image": self.image,
-            "Labels": names.labels(self.settings.instance, names.PLATFORM, app="shop"),
+            "Labels": names.labels(self.settings.instance, names.PLATFORM, app=Handle("shop")),
             "Entrypoint": ["sleep", "infinity"],
             "HostConfig": {"NetworkMode": network, "Init": True},
             "NetworkingConfig": {"EndpointsConfig": {network: {}}},

@@ -16,6 +16,7 @@ from gitreceive.commands import (
     maintenance,
     manual,
     ps,
+    redis,
     releases,
     run,
 )
@@ -36,6 +37,7 @@ NOUNS = (
     releases,
     deploys,
     cron,
+    redis,
     alerts,
     events,
     keys,

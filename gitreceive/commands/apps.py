@@ -1,4 +1,4 @@
-"""apps, apps:create, apps:update, apps:info, apps:clone, apps:destroy."""
+"""apps, apps:create, apps:update, apps:info, apps:rename, apps:clone, apps:destroy."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from runtime.errors import UsageError
 from runtime.model import MIB, Role
 from runtime.origins import given, origins
 from runtime.parts import hosts_of
+from runtime.renaming import rename_app
 from runtime.store.faces import ALL
 from runtime.story import Story
 from runtime.update import Change, create_app, describe, update_app
@@ -94,7 +95,13 @@ def info(desk: Desk, app: str) -> None:
         layer, scale, face = tx.apps.layer(app), tx.apps.scale(app), tx.faces.of(app)
         values = origins(release, layer, scale) if release is not None else given(layer, tx.apps.config(app), scale)
         stopped = sorted(tx.faces.stopped(app))
-    facts: dict[str, object] = {"app": app, "created": row.created_at, "branch": row.branch, "release": None}
+    facts: dict[str, object] = {
+        "app": app,
+        "handle": row.handle,
+        "created": row.created_at,
+        "branch": row.branch,
+        "release": None,
+    }
     facts["logs"] = f"{desk.operations.logs.size(app) / MIB:.1f} of {desk.parts.settings.log_budget / MIB:g} MiB"
     facts |= {"maintenance": "off" if face.maintenance is None else face.maintenance or "on"}
     if release is not None:
@@ -118,6 +125,29 @@ def info(desk: Desk, app: str) -> None:
     if rows and not desk.as_json:
         desk.say("")
         desk.show(rows, nothing="")
+
+
+@registry.command("apps:rename", role=Role.DEVELOPER, new_app="new", shows=("app", "new"))
+@app_argument
+@click.argument("new", metavar="NEW")
+@click.option("--keep-address", is_flag=True, help="Have it answer at its old address too.")
+async def rename(desk: Desk, app: str, new: str, keep_address: bool) -> None:
+    """Give an app another name, at once and without a release; its data and history go along.
+
+    Its processes see the new name in LOCKSTEP_APP from its next release on.
+
+    ssh paas@HOST -- apps:rename shop store
+    """
+    parts, deployer = desk.parts, desk.operations.deployer
+    await rename_app(parts, deployer, app, new, desk.operator.name, keep_address=keep_address)
+    desk.deed.app = new
+    with parts.store.read() as tx:
+        live = tx.apps.get(new).current_release
+    desk.say(f"{app} is {new} now; push to it with 'git remote set-url paas ssh://…/{new}'")
+    if keep_address:
+        desk.say(f"it answers at its old address too, until 'domains:remove {new} {parts.settings.host_of(app)}'")
+    if live is not None:
+        desk.say(f"its processes have LOCKSTEP_APP={app} until its next release: 'ps:restart {new}' makes one")
 
 
 @registry.command("apps:clone", role=Role.DEVELOPER, new_app="new", shows=("new",))

@@ -18,6 +18,7 @@ from runtime.engine.specs import Spec, content_hash, differs, stamped
 from runtime.engine.swarm import NEW_SWARM, Swarm, SwarmState, swarm_in
 from runtime.engine.tasks import COMING, Service, Task, service_in, task_in
 from runtime.errors import Conflict, DeadlinePassed, EngineError, NotFound, SwarmLost
+from runtime.names import Handle
 from runtime.waiting import see_through, ticks
 
 IN_ONE_ALREADY: Final = "already part of a swarm"  # what the engine says to whoever comes second
@@ -139,7 +140,7 @@ class Fleet:
 
     # ---- services and their tasks ------------------------------------------------------------------------
 
-    async def services(self, app: str | None = None) -> list[Service]:
+    async def services(self, app: Handle | None = None) -> list[Service]:
         found = await self.engine.get("/services", filters={"label": self._labels(app)})
         return [service_in(item) for item in found]
 
@@ -244,10 +245,10 @@ class Fleet:
 
     # ---- containers --------------------------------------------------------------------------------------
 
-    async def containers(self, **marks: str) -> list[dict[str, Any]]:
-        """Containers in any state with all these labels, e.g. `app="shop", kind="cron"`."""
+    async def containers(self, app: Handle | None = None, **marks: str) -> list[dict[str, Any]]:
+        """Containers in any state with all these labels, e.g. `kind="cron"`."""
         wanted = [f"lockstep.{name}={value}" for name, value in marks.items()]
-        filters = {"label": [*self._labels(None), *wanted]}
+        filters = {"label": [*self._labels(app), *wanted]}
         found: list[dict[str, Any]] = await self.engine.get("/containers/json", all=True, filters=filters)
         return found
 
@@ -344,6 +345,6 @@ class Fleet:
             async for line in container_logs(self.engine, container, follow=True):
                 on_line(line)
 
-    def _labels(self, app: str | None) -> list[str]:
+    def _labels(self, app: Handle | None) -> list[str]:
         wanted = [f"{names.INSTANCE}={self.instance}"]
         return wanted if app is None else [*wanted, f"{names.APP}={app}"]

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from runtime import names
 from runtime.model import CronJob, Hook, Limits, Process, ProcessKind, Release, Shell
+from runtime.names import Handle
 
 SECOND: Final = 1_000_000_000  # the API counts durations in nanoseconds
 CORE: Final = 1_000_000_000  # and CPU in billionths of a core
@@ -39,7 +40,7 @@ def process_service(release: Release, process: Process, place: Place, *, replica
     marks = names.labels(
         place.instance,
         names.WEB if process.kind is ProcessKind.WEB else names.WORKER,
-        app=release.app,
+        app=release.handle,
         release=release.number,
         process=process.name,
     )
@@ -56,7 +57,7 @@ def process_service(release: Release, process: Process, place: Place, *, replica
     if words is not None:
         container["Command"] = list(words)
     return {
-        "Name": names.service(place.instance, release.app, process.name, release.number),
+        "Name": names.service(place.instance, release.handle, process.name, release.number),
         "Labels": marks,
         "TaskTemplate": {
             "ContainerSpec": container,
@@ -86,7 +87,7 @@ def one_off_container(
     return {
         "Image": release.image.id,
         "Labels": {
-            **names.labels(place.instance, kind, app=release.app, release=release.number, process=name),
+            **names.labels(place.instance, kind, app=release.handle, release=release.number, process=name),
             **(extra_labels or {}),
         },
         "Env": environment(release, name, place, port=web.port if web is not None else None),
@@ -134,7 +135,7 @@ def environment(release: Release, process: str, place: Place, *, port: int | Non
         values["PORT"] = str(port)
     values.update(
         {
-            "LOCKSTEP_APP": release.app,
+            "LOCKSTEP_APP": release.made_as or release.app,
             "LOCKSTEP_RELEASE": release.label,
             "LOCKSTEP_PROCESS": process,
             "LOCKSTEP_COMMIT": release.commit,
@@ -148,9 +149,9 @@ def mounts(release: Release, instance: str) -> list[Spec]:
     return [
         {
             "Type": "volume",
-            "Source": names.volume(instance, release.app, folder),
+            "Source": names.volume(instance, release.handle, folder),
             "Target": f"{APP_DIR}/{folder}",
-            "VolumeOptions": {"Labels": names.labels(instance, names.SERVICE, app=release.app)},
+            "VolumeOptions": {"Labels": names.labels(instance, names.SERVICE, app=release.handle)},
         }
         for folder in release.spec.persist
     ]
@@ -169,13 +170,13 @@ def hardening(limits: Limits) -> Spec:
     }
 
 
-def overlay_network(instance: str, app: str) -> Spec:
+def overlay_network(instance: str, handle: Handle) -> Spec:
     return {
-        "Name": names.network(instance, app),
+        "Name": names.network(instance, handle),
         "Driver": "overlay",
         "Attachable": True,
         "CheckDuplicate": True,
-        "Labels": names.labels(instance, names.PLATFORM, app=app),
+        "Labels": names.labels(instance, names.PLATFORM, app=handle),
     }
 
 

@@ -63,7 +63,9 @@ class AccessLog:
         return []
 
     def forget(self, app: str) -> None:
-        """As in Source."""
+        """As in Source; what the router wrote until now is still taken over."""
+        while self._file is not None and self._try():
+            pass
         self._hosts = {host: owner for host, owner in self._hosts.items() if owner[0] != app}
         self._ahead.pop(app, None)
 
@@ -188,9 +190,9 @@ class AccessLog:
 
     def _look_up(self) -> dict[str, tuple[str, str]]:
         with self._parts.store.read() as tx:
-            made = {app.name: stamp(app.created_at) for app in tx.apps.all()}
+            apps = {app.handle: (app.name, stamp(app.created_at)) for app in tx.apps.all()}
         targets = routes_of(self._parts.settings, self._parts.store)
-        return {host: (target.app, made.get(target.app, "")) for target in targets for host in target.hosts}
+        return {host: apps[target.app] for target in targets if target.app in apps for host in target.hosts}
 
 
 @dataclass(frozen=True)

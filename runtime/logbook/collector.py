@@ -97,6 +97,7 @@ class Collector:
         for reading in self._of(app):
             reading.task.cancel()
             del self._readings[reading.container.id]
+        self._stirred.set()
 
     # ---- which containers there are ------------------------------------------------------------------------
 
@@ -140,9 +141,13 @@ class Collector:
 
     def _begin(self, container: str, labels: dict[str, str], *, running: bool) -> None:
         """Read a container of an app, unless it is being read."""
-        kind, app = OF_CONTAINERS.get(labels.get(names.KIND, "")), labels.get(names.APP)
+        kind, handle = OF_CONTAINERS.get(labels.get(names.KIND, "")), labels.get(names.APP)
         known = self._readings.get(container)
-        if kind is None or app is None or (known is not None and not known.task.done()):
+        if kind is None or handle is None or (known is not None and not known.task.done()):
+            return
+        with self._parts.store.read() as tx:
+            app = tx.apps.name_of(names.Handle(handle))
+        if app is None:  # what is left of an app that is gone
             return
         release = labels.get(names.RELEASE, "")
         number = int(release) if release.isdigit() else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runtime.errors import StoreError, explain
+from runtime.folders import move_folder
 from runtime.logbook.book import Book
 from runtime.logbook.entry import Entry
 
@@ -23,7 +24,7 @@ class Source(Protocol):
         logs were not read to their end in that time."""
 
     def forget(self, app: str) -> None:
-        """Write no more of this app."""
+        """Write no more under this name, and look anew at what there is."""
 
 
 class Logbook:
@@ -62,6 +63,16 @@ class Logbook:
     async def read_out(self, app: str, release: int | None, seconds: float) -> list[str]:
         """As of a Source, of all of them."""
         return [process for source in self.sources for process in await source.read_out(app, release, seconds)]
+
+    def rename(self, app: str, new: str) -> None:
+        """Have the log of an app go on as that of `new`; who follows it goes on too. Raises OSError."""
+        for source in self.sources:
+            source.forget(app)
+        if self._folder is not None:
+            move_folder(self._folder / app, self._folder / new)
+            if (book := self._books.pop(app, None)) is not None:
+                book.folder = self._folder / new
+                self._books[new] = book
 
     def forget(self, app: str) -> None:
         """Remove the app's log; nothing of what the app did comes into it any more."""

@@ -58,7 +58,7 @@ async def check(parts: Parts, app: str) -> Report:
 
 async def _process(parts: Parts, release: Release, process: Process) -> str:
     """What was seen of one process. Raises LockstepError when it does not run, or does not stay up."""
-    name = names.service(parts.settings.instance, release.app, process.name, release.number)
+    name = names.service(parts.settings.instance, release.handle, process.name, release.number)
     try:
         service = await parts.fleet.service(name)
     except NotFound:
@@ -102,7 +102,7 @@ async def _answering(parts: Parts, release: Release, web: Process, port: int, ta
     await until_healthy(parts.router, addresses, port, host, health.path, deadline)
     with parts.store.read() as tx:
         wanted = route_in(tx, parts.settings, release)
-    if wanted is None or await parts.router.target(release.app) != wanted.target:
+    if wanted is None or await parts.router.target(release.handle) != wanted.target:
         raise LockstepError(f"the router does not send requests to {release.label}")
     if wanted.closed is not None:
         return "its visitors get a page in its place, as they did"

@@ -39,7 +39,7 @@ async def look(parts: Parts, has_commit: HasCommit) -> Found:
 
 def _wanted(parts: Parts) -> list[tuple[Wanted, Release]]:
     with parts.store.read() as tx:
-        wanted = [wanted_of(tx, parts.settings.instance, app.name) for app in tx.apps.all()]
+        wanted = [wanted_of(tx, parts.settings.instance, app) for app in tx.apps.all()]
     return [(want, want.release) for want in wanted if want.release is not None]
 
 
@@ -52,8 +52,8 @@ async def _app(
     volumes: frozenset[str],
     has_commit: HasCommit,
 ) -> AppFound:
-    folders = release.spec.persist
-    there = tuple(folder for folder in folders if names.volume(parts.settings.instance, release.app, folder) in volumes)
+    instance, folders = parts.settings.instance, release.spec.persist
+    there = tuple(folder for folder in folders if names.volume(instance, release.handle, folder) in volumes)
     return AppFound(
         release=release,
         runs=seen is not None and not lacks(parts, seen, wanted),

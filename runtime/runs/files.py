@@ -60,7 +60,7 @@ def container_of(release: Release, instance: str, image: str, user: str, passwd:
     users = {"Type": "bind", "Source": str(passwd), "Target": USERS, "ReadOnly": True}
     return {
         "Image": image,
-        "Labels": names.labels(instance, names.ONE_OFF, app=release.app, release=release.number, process="sftp"),
+        "Labels": names.labels(instance, names.ONE_OFF, app=release.handle, release=release.number, process="sftp"),
         "Entrypoint": [SERVER, "-d", APP_DIR],
         "Cmd": [],
         "User": user,

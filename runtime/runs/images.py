@@ -58,7 +58,7 @@ async def owner_of(parts: Parts, release: Release, name: str) -> str:
 
 @asynccontextmanager
 async def _unstarted(parts: Parts, release: Release, name: str) -> AsyncIterator[None]:
-    labels = names.labels(parts.settings.instance, names.ONE_OFF, app=release.app)
+    labels = names.labels(parts.settings.instance, names.ONE_OFF, app=release.handle)
     spec = {"Image": release.image.id, "Entrypoint": ["-"], "Labels": labels, "NetworkDisabled": True}
     try:
         await see_through(parts.fleet.engine.post("/containers/create", spec, name=name))

@@ -25,7 +25,7 @@ from runtime.runs.leftovers import end_left_sessions
 from runtime.runs.values import OneOff, Order
 from runtime.scheduler.containers import keep_log
 from runtime.scheduler.jobs import Key
-from runtime.scheduler.runlog import RunLogs
+from runtime.scheduler.runlog import ONE_OFF, RunLogs
 from runtime.waiting import see_through
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ PAUSE: Final = 2.0  # seconds before an engine that is away is asked again
 STOP_SLACK: Final = 20.0  # seconds beyond the grace for a container to be gone
 TIME_LIMIT: Final = "its time limit"
 LEFT: Final = "its client went away"
-LOGS: Final = "runs"  # the folder of their logs
 JOB: Final = "run"
 
 
@@ -46,7 +45,7 @@ class Runs:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._logs = RunLogs(parts.settings.logs, LOGS)
+        self._logs = RunLogs(parts.settings.logs, ONE_OFF)
         self._watching: dict[str, asyncio.Task[None]] = {}  # container -> who waits for its end
         self.held: set[str] = set()  # containers, by name, that a session of this server holds
 

@@ -12,10 +12,10 @@ from runtime.engine.logs import LogLine, container_logs
 from runtime.errors import EngineUnreachable, LockstepError, NotFound, UsageError
 from runtime.parts import Parts
 from runtime.runs.describe import GRACE
-from runtime.runs.keeper import JOB, LOGS
+from runtime.runs.keeper import JOB
 from runtime.runs.values import OneOff
 from runtime.scheduler.jobs import Key
-from runtime.scheduler.runlog import RunLogs
+from runtime.scheduler.runlog import ONE_OFF, RunLogs
 
 STOP_SLACK: Final = 45.0  # seconds beyond the grace for a stopped run to be closed
 _ID: Final = re.compile(r"(?:run\.)?([0-9]{1,9})")
@@ -26,7 +26,7 @@ class RunOperations:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._logs = RunLogs(parts.settings.logs, LOGS)
+        self._logs = RunLogs(parts.settings.logs, ONE_OFF)
 
     def of(self, app: str, *, limit: int) -> list[OneOff]:
         """The newest first."""

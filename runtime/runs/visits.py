@@ -86,7 +86,7 @@ async def _host(parts: Parts, visit: Visit) -> str:
     if match is None:
         raise UsageError(f"'{wanted[:40]}' is not a process: name one as in web or mailer.2")
     name, slot = base_of(release, match["name"]).name, match["slot"]
-    for service in await parts.fleet.services(visit.app):
+    for service in await parts.fleet.services(release.handle):
         if service.release == release.number and service.process == name:
             running = [task for task in await parts.fleet.tasks(service) if task.running and task.container]
             running.sort(key=lambda task: task.slot)

@@ -153,9 +153,10 @@ class Ledger:
     def retry(self, run: CronRun, now: datetime) -> CronRun | WaitsFor | None:
         """Claim the next attempt of a failed run; None when nothing is to be tried any more."""
         with self._store.write() as tx:
-            fresh = tx.cron.find(run.id)
-            if fresh is None or fresh.retry_at is None:
+            known = tx.cron.find(run.id)
+            if known is None or known.retry_at is None:
                 return None
+            run = known
             app = tx.cron.apps([run.app])[0]
             if app.held_by is not None:
                 return WaitsFor.DEPLOY
@@ -248,7 +249,9 @@ class Ledger:
             return tx.cron.prune(*key, keep=keep, before=before)
 
     def app_names(self) -> set[str]:
-        return {row.name for row in self.live()}
+        """Of all apps, also those by which the folders of a renamed one may still be called."""
+        with self._store.read() as tx:
+            return {row.name for row in tx.cron.apps()} | set(tx.apps.moving().values())
 
     def find(self, number: int) -> CronRun | None:
         with self._store.read() as tx:

@@ -14,18 +14,20 @@ from types import TracebackType
 from typing import Final
 
 from runtime.engine.logs import LogLine
+from runtime.folders import move_folder
 from runtime.model import MIB
 from runtime.scheduler.jobs import Key
 
 CAP: Final = 5 * MIB  # bytes of one run's log before compression; half is the head, half the tail
 TAIL_LINES: Final = 20_000  # lines of the tail that are asked of the engine
+CRON, ONE_OFF = "cron", "runs"  # kinds of runs, each with a folder of its own
 CUT: Final = "[lockstep: the log is too long to be kept whole; what stood here is left out]"
 
 
 class RunLogs:
     """The logs of all runs, in a folder per job; those of one-off runs are of another `kind`."""
 
-    def __init__(self, folder: Path, kind: str = "cron") -> None:
+    def __init__(self, folder: Path, kind: str = CRON) -> None:
         self._folder = folder / kind
 
     def writer(self, key: Key, number: int, cap: int = CAP) -> LogWriter:
@@ -42,6 +44,10 @@ class RunLogs:
 
     def apps(self) -> list[str]:
         return [entry.name for entry in self._folder.iterdir()] if self._folder.is_dir() else []
+
+    def rename(self, app: str, new: str) -> None:
+        """Have the logs of an app without a run under way be those of `new`. Raises OSError."""
+        move_folder(self._folder / app, self._folder / new)
 
     def remove_app(self, app: str) -> None:
         shutil.rmtree(self._folder / app, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The shared Redis: one server, noeviction, one ACL user per app that sees only `APP:*`.
+"""The shared Redis: one server, noeviction, one ACL user per app, named by its handle, that sees only `HANDLE:*`.
 
 Users are projections of the store: they are written to the server's ACL file, so that it knows them after a
 restart of its own, and made again from the store whenever the control plane starts.
@@ -7,6 +7,7 @@ restart of its own, and made again from the store whenever the control plane sta
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
@@ -18,15 +19,16 @@ from runtime import names
 from runtime.engine.fleet import Fleet
 from runtime.engine.specs import LOG, PIDS, Spec
 from runtime.errors import ServiceError
+from runtime.names import Handle
+from runtime.place import REDIS_HOST, REDIS_PORT, prefix_of
 from runtime.settings import Settings
 
 INSIDE: Final = "/run/lockstep"
 DATA: Final = "/var/lib/redis"
 NETWORK: Final = "shared-services"  # hyphenated, so that no app's network is named so (runtime.names)
-HOST: Final = "redis"  # the name under which apps find it on their network
-PORT: Final = 6379
 ONCE: Final = Retry(NoBackoff(), 0)  # the library would try a refused password again for seconds
 READY_DEADLINE: Final = 60.0  # seconds; a large append-only file takes a while to load
+COUNTED: Final = 100_000  # keys of an app after which they are not counted any more
 MEMORY: Final = 512 * 1024 * 1024  # bytes of data, then writes fail (noeviction)
 
 # What an app may do with its own keys and channels. Redis filters arguments by key pattern, but not these
@@ -48,10 +50,6 @@ COMMANDS: Final = (
 FIRST_START: Final = f'test -s {DATA}/users.acl || printf "%s\\n" "$ADMIN" > {DATA}/users.acl; exec redis-server "$@"'
 
 
-def url(app: str, password: str) -> str:
-    return f"redis://{app}:{password}@{HOST}:{PORT}/0"
-
-
 def container(settings: Settings, image: str, admin_password: str) -> Spec:
     """The shared server's own container; it listens on the app networks and on a socket for us."""
     return {
@@ -59,7 +57,7 @@ def container(settings: Settings, image: str, admin_password: str) -> Spec:
         "Labels": names.labels(settings.instance, names.PLATFORM, process="redis"),
         "Entrypoint": ["/bin/sh", "-c", FIRST_START, "redis-server"],
         "Cmd": [
-            *("--bind", "*", "--port", str(PORT), "--protected-mode", "no"),
+            *("--bind", "*", "--port", str(REDIS_PORT), "--protected-mode", "no"),
             *("--unixsocket", f"{INSIDE}/redis.sock", "--unixsocketperm", "700"),
             *("--dir", DATA, "--aclfile", f"{DATA}/users.acl"),
             *("--appendonly", "yes", "--maxmemory", str(MEMORY), "--maxmemory-policy", "noeviction"),
@@ -89,13 +87,23 @@ def container(settings: Settings, image: str, admin_password: str) -> Spec:
     }
 
 
-def is_open(rules: str, app: str, password: str) -> bool:
+def is_open(rules: str, app: Handle, password: str) -> bool:
     """Whether a user's rules, as the server writes them, let the app in with its password, and to its own keys only."""
     words = rules.split()
     secrets = {word for word in words if word.startswith("#") or word == "nopass"}
     reach = {word for word in words if word.startswith(("~", "%", "&")) or word in ("allkeys", "allchannels")}
     hashed = hashlib.sha256(password.encode()).hexdigest()
-    return "on" in words and secrets == {f"#{hashed}"} and reach == {f"~{app}:*", f"&{app}:*"}
+    return "on" in words and secrets == {f"#{hashed}"} and reach == {f"~{prefix_of(app)}*", f"&{prefix_of(app)}*"}
+
+
+@dataclass(frozen=True)
+class Use:
+    """What an app has in the shared server, and how full that is."""
+
+    keys: int  # at most `COUNTED`
+    connections: int
+    memory: int  # bytes of the data of all apps
+    version: str
 
 
 class SharedRedis:
@@ -107,8 +115,8 @@ class SharedRedis:
         self._admin_password = admin_password
         self.container = names.platform(settings.instance, "redis")
 
-    async def ensure(self, image: str, users: dict[str, str]) -> None:
-        """Have the server run with the default user closed and these users (app -> password) open."""
+    async def ensure(self, image: str, users: dict[Handle, str]) -> None:
+        """Have the server run with the default user closed and these users open, each with its password."""
         folder = self._settings.redis_run
         folder.mkdir(parents=True, exist_ok=True)
         network = {
@@ -126,12 +134,12 @@ class SharedRedis:
 
     async def reach(self, network: str) -> bool:
         """Attach the server to an app's network; False when it is."""
-        return await self._fleet.attach(self.container, network, aliases=(HOST,))
+        return await self._fleet.attach(self.container, network, aliases=(REDIS_HOST,))
 
     async def leave(self, network: str) -> None:
         await self._fleet.detach(self.container, network)
 
-    async def admit(self, app: str, password: str, *, renew: bool = False) -> bool:
+    async def admit(self, app: Handle, password: str, *, renew: bool = False) -> bool:
         """Have the app's user let in, proved the app's way: as that user, on a key of its own. False when it is.
 
         `renew` writes the user's rules again even if it is let in already.
@@ -145,7 +153,7 @@ class SharedRedis:
             raise ServiceError(f"the shared redis does not let {app} in: {refusal}")
         return True
 
-    async def _write_user(self, app: str, password: str) -> None:
+    async def _write_user(self, app: Handle, password: str) -> None:
         async with self._connect() as admin:
             try:
                 await admin.acl_setuser(
@@ -153,8 +161,8 @@ class SharedRedis:
                     enabled=True,
                     reset=True,
                     passwords=[f"+{password}"],
-                    keys=[f"{app}:*"],
-                    channels=[f"{app}:*"],
+                    keys=[f"{prefix_of(app)}*"],
+                    channels=[f"{prefix_of(app)}*"],
                     categories=list(CATEGORIES),
                     commands=list(COMMANDS),
                 )
@@ -172,22 +180,38 @@ class SharedRedis:
         texts = (line.decode() if isinstance(line, bytes) else str(line) for line in lines)
         return {text.split()[1]: text for text in texts}
 
-    async def lets_in(self, app: str, password: str) -> str | None:
+    async def lets_in(self, app: Handle, password: str) -> str | None:
         """None when the app's user may use its keys, else why not."""
         async with self._connect(app, password) as user:
             try:
-                await user.exists(f"{app}:")
+                await user.exists(prefix_of(app))
             except (RedisError, OSError) as error:
                 return str(error) or type(error).__name__
         return None
 
-    async def expel(self, app: str) -> None:
+    async def use(self, app: Handle) -> Use:
+        """Raises ServiceError."""
+        async with self._connect() as admin:
+            try:
+                info = await admin.info()
+                clients = await admin.client_list()
+                keys = 0
+                async for _ in admin.scan_iter(match=f"{prefix_of(app)}*", count=1000):
+                    keys += 1
+                    if keys == COUNTED:
+                        break
+            except (RedisError, OSError) as error:
+                raise ServiceError(f"the shared redis does not answer: {str(error) or type(error).__name__}") from error
+        connections = sum(client.get("user") == app for client in clients)
+        return Use(keys, connections, int(info["used_memory"]), str(info["redis_version"]))
+
+    async def expel(self, app: Handle) -> None:
         """Remove the app's user and all its keys."""
         async with self._connect() as admin:
             try:
                 await admin.acl_deluser(app)
                 await admin.acl_save()
-                async for key in admin.scan_iter(match=f"{app}:*", count=1000):
+                async for key in admin.scan_iter(match=f"{prefix_of(app)}*", count=1000):
                     await admin.unlink(key)
             except RedisError as error:
                 raise ServiceError(f"the shared redis did not forget {app}: {error}") from error

@@ -34,6 +34,15 @@ class Alerts(Rows):
         }
         return self._change(statement.values(**values)) == 1
 
+    def rename_app(self, app: str, new: str) -> None:
+        """Have what is kept within the rows of `new` call it so too; without it, what was missed is told again."""
+        for row in self._all(select(ALERT.id, ALERT.cause).where(ALERT.app == new)):
+            cause = Cause.model_validate_json(row.cause)
+            if cause.app == app:
+                cause = cause.model_copy(update={"app": new})
+                values = {"about": cause.about, "cause": cause.model_dump_json()}
+                self._change(update(schema.alerts).where(ALERT.id == row.id).values(**values))
+
     def notify_url(self, app: str, release: int | None) -> str | None:
         """Where the manifest of a release, or of the live one for None, wants failures told."""
         url = func.json_extract(RELEASE.spec, "$.notify_on_failure").label("url")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from itertools import chain, count
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from runtime.errors import NoSuchApp
 from runtime.layer import Layer
 from runtime.model import App, Value
+from runtime.names import Handle
 from runtime.secrets import Vault
 from runtime.store import schema
 from runtime.store.rows import Rows
@@ -50,9 +52,42 @@ class Apps(Rows):
             raise NoSuchApp(f"there is no app '{name[:60]}': 'apps' lists those there are")
         return app
 
+    def handle(self, name: str) -> Handle:
+        """The handle of an app; of one that is not there, the one it would have had."""
+        app = self.find(name)
+        return Handle(name) if app is None else app.handle
+
+    def name_of(self, handle: Handle) -> str | None:
+        """The app of that handle."""
+        row = self._one(select(APP.name).where(func.coalesce(APP.handle, APP.name) == handle))
+        return None if row is None else str(row.name)
+
     def create(self, name: str, now: datetime) -> App:
-        self._change(insert(schema.apps).values(name=name, created_at=now))
+        """The app's handle is its name, or its name with a number when an app was made by that name and renamed."""
+        taken = {app.handle for app in self.all()}
+        free = next(handle for handle in chain([name], (f"{name}-{n}" for n in count(2))) if handle not in taken)
+        self._change(insert(schema.apps).values(name=name, created_at=now, handle=None if free == name else free))
         return self.get(name)
+
+    def rename(self, name: str, new: str) -> None:
+        """Have all rows say `new`; the handle stays, and `moved_from` tells that the folders are to follow."""
+        self._connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")  # until the transaction ends
+        kept = func.nullif(func.coalesce(APP.handle, APP.name), new)
+        self._change(update(schema.apps).where(APP.name == name).values(name=new, handle=kept, moved_from=name))
+        made_as = func.nullif(func.coalesce(schema.releases.c.made_as, name), new)
+        self._change(update(schema.releases).where(schema.releases.c.app == name).values(made_as=made_as))
+        for table in schema.metadata.sorted_tables:
+            if "app" in table.c:
+                self._change(update(table).where(table.c.app == name).values(app=new))
+
+    def moving(self) -> dict[str, str]:
+        """The name of each app whose folders may still have another -> that one."""
+        rows = self._all(select(APP.name, APP.moved_from).where(APP.moved_from.is_not(None)))
+        return {row.name: row.moved_from for row in rows}
+
+    def moved(self, name: str) -> None:
+        """Its folders have its name."""
+        self._change(update(schema.apps).where(APP.name == name).values(moved_from=None))
 
     def remove(self, name: str) -> None:
         self._change(update(schema.apps).where(APP.name == name).values(current_release=None))
@@ -80,6 +115,11 @@ class Apps(Rows):
     def redis_password(self, name: str) -> str | None:
         row = self._one(select(APP.redis_password).where(APP.name == name))
         return None if row is None or row[0] is None else self._vault.open(row[0])
+
+    def redis_users(self) -> dict[Handle, str]:
+        """Who is to be let in to the shared Redis, with the password of each."""
+        rows = self._all(select(APP.name, APP.handle, APP.redis_password).where(APP.redis_password.is_not(None)))
+        return {Handle(row.handle or row.name): self._vault.open(row.redis_password) for row in rows}
 
     def set_redis_password(self, name: str, password: str) -> None:
         sealed = self._vault.seal(password)
@@ -149,6 +189,7 @@ def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
 def _app(row: Row[Any]) -> App:
     return App(
         name=row.name,
+        own_handle=row.handle,
         created_at=row.created_at,
         current_release=row.current_release,
         branch=row.branch,

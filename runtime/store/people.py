@@ -57,6 +57,13 @@ class Keys(Rows):
     def remove(self, name: str) -> int:
         return self._change(delete(schema.keys).where(KEY.name == name))
 
+    def rename_app(self, app: str, new: str) -> None:
+        """Have keys that are for some apps alone be for `new` in the place of `app`."""
+        for key in self.all():
+            if app in key.apps:
+                apps = [new if name == app else name for name in key.apps]
+                self._change(update(schema.keys).where(KEY.name == key.name).values(apps=json.dumps(apps)))
+
     def used(self, fingerprint: str, now: datetime) -> None:
         self._change(update(schema.keys).where(KEY.fingerprint == fingerprint).values(used_at=now))
 

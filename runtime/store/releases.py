@@ -15,6 +15,8 @@ from runtime.store import schema
 from runtime.store.rows import Rows
 
 RELEASE = schema.releases.c
+WITH_APP = schema.releases.join(schema.apps, schema.apps.c.name == RELEASE.app)
+ROWS = select(schema.releases, schema.apps.c.handle).select_from(WITH_APP)
 
 
 class Releases(Rows):
@@ -45,7 +47,7 @@ class Releases(Rows):
         )
 
     def find(self, app: str, number: int) -> Release | None:
-        row = self._one(select(schema.releases).where(RELEASE.app == app, RELEASE.number == number))
+        row = self._one(ROWS.where(RELEASE.app == app, RELEASE.number == number))
         return None if row is None else self._release(row)
 
     def get(self, app: str, number: int) -> Release:
@@ -61,16 +63,12 @@ class Releases(Rows):
 
     def current(self, app: str) -> Release | None:
         """What the app's row says should run."""
-        joined = schema.releases.join(
-            schema.apps,
-            (schema.apps.c.name == RELEASE.app) & (schema.apps.c.current_release == RELEASE.number),
-        )
-        row = self._one(select(schema.releases).select_from(joined).where(RELEASE.app == app))
+        row = self._one(ROWS.where(RELEASE.app == app, RELEASE.number == schema.apps.c.current_release))
         return None if row is None else self._release(row)
 
     def of(self, app: str, *, limit: int = 50) -> list[tuple[Release, datetime | None]]:
         """The newest releases first, each with the moment it first went live (None: it never did)."""
-        query = select(schema.releases).where(RELEASE.app == app).order_by(RELEASE.number.desc()).limit(limit)
+        query = ROWS.where(RELEASE.app == app).order_by(RELEASE.number.desc()).limit(limit)
         return [(self._release(row), row.live_at) for row in self._all(query)]
 
     def mark_live(self, app: str, number: int, now: datetime) -> None:
@@ -80,15 +78,13 @@ class Releases(Rows):
     def with_image(self, app: str) -> list[Release]:
         """The releases whose image is still kept."""
         where = (RELEASE.app == app, RELEASE.image_gone == 0)
-        return [self._release(row) for row in self._all(select(schema.releases).where(*where))]
+        return [self._release(row) for row in self._all(ROWS.where(*where))]
 
     def beyond(self, app: str, keep: int) -> list[Release]:
         """The releases that still have an image, without the `keep` newest that were live."""
         kept = select(RELEASE.number).where(RELEASE.app == app, RELEASE.live_at.is_not(None))
         newest = [row[0] for row in self._all(kept.order_by(RELEASE.number.desc()).limit(keep))]
-        query = select(schema.releases).where(
-            RELEASE.app == app, RELEASE.image_gone == 0, RELEASE.number.not_in(newest)
-        )
+        query = ROWS.where(RELEASE.app == app, RELEASE.image_gone == 0, RELEASE.number.not_in(newest))
         return [self._release(row) for row in self._all(query.order_by(RELEASE.number))]
 
     def image_is_gone(self, app: str, number: int) -> None:
@@ -98,6 +94,8 @@ class Releases(Rows):
     def _release(self, row: Row[Any]) -> Release:
         return Release(
             app=row.app,
+            own_handle=row.handle,
+            made_as=row.made_as,
             number=row.number,
             commit=row.commit,
             image=Image.model_validate_json(row.image),

@@ -54,9 +54,12 @@ apps = Table(
     Column("https_only", Integer, nullable=False, default=0),
     Column("held_by", Integer),  # the deploy that keeps cron runs of this app from starting
     Column("redis_password", LargeBinary),
+    Column("handle", Text),  # what its engine objects and Redis keys are named by; NULL: by its name
+    Column("moved_from", Text),  # the name that its folders may still have, while the app is renamed
     ForeignKeyConstraint(
         ["name", "current_release"], ["releases.app", "releases.number"], name="current", use_alter=True
     ),
+    Index("apps_by_handle", text("coalesce(handle, name)"), unique=True),
 )
 
 releases = Table(
@@ -64,6 +67,7 @@ releases = Table(
     metadata,
     Column("app", Text, ForeignKey("apps.name", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True),
+    Column("made_as", Text),  # the app's name at that time, NULL: the one it has
     Column("commit", Text, nullable=False),
     Column("image", Text, nullable=False),  # JSON of model.Image
     Column("spec", Text, nullable=False),  # JSON of model.AppSpec

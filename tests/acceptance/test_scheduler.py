@@ -16,6 +16,7 @@ import pytest
 from runtime import names
 from runtime.errors import LockstepError
 from runtime.model import Limits, Overlap, RunState, Shell, Trigger
+from runtime.names import Handle
 from runtime.scheduler.operations import CronOperations
 from runtime.scheduler.runlog import CUT
 from runtime.watch import SchedulerProcess
@@ -320,7 +321,7 @@ async def test_a_container_of_another_store_is_not_taken_for_a_runs_own(rig: Cro
     name = names.one_off(rig.settings.instance, "shop", "tick", "r1")
     spec = {
         "Image": rig.image,
-        "Labels": names.labels(rig.settings.instance, names.CRON, app="shop") | {names.RUN: "1"},
+        "Labels": names.labels(rig.settings.instance, names.CRON, app=Handle("shop")) | {names.RUN: "1"},
         "Entrypoint": ["true"],
     }
     await rig.engine.post(f"/containers/{await rig.fleet.create_container(name, spec)}/start")

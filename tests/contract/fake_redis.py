@@ -26,6 +26,7 @@ class RedisServer:
         self._admin = hashlib.sha256(admin_password.encode()).hexdigest()
         self.users: dict[str, tuple[str, str]] = {}  # name -> hash of its password, rules
         self.keys: dict[str, str] = {}
+        self.clients: list[str] = []  # the user of each connection
 
     def check(self, user: str, password: str) -> None:
         container = self._world.container(self._container)
@@ -48,10 +49,11 @@ class Connection:
         self._password = password
 
     async def __aenter__(self) -> Connection:
+        self._server.clients.append(self._user)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        pass
+        self._server.clients.remove(self._user)
 
     async def ping(self) -> bool:
         await self._call("PING", lambda: None)
@@ -59,6 +61,20 @@ class Connection:
 
     async def exists(self, key: str) -> int:
         return int(await self._call(f"EXISTS {key}", lambda: key in self._server.keys))
+
+    async def set(self, key: str, value: str) -> None:
+        await self._call(f"SET {key}", lambda: self._server.keys.update({key: value}))
+
+    async def info(self) -> dict[str, Any]:
+        size = sum(len(key) + len(value) for key, value in self._server.keys.items())
+        found: dict[str, Any] = await self._call("INFO", lambda: {"used_memory": size, "redis_version": "7.0.15"})
+        return found
+
+    async def client_list(self) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = await self._call(
+            "CLIENT LIST", lambda: [{"user": user} for user in self._server.clients]
+        )
+        return found
 
     async def acl_setuser(
         self, name: str, *, passwords: list[str], keys: list[str], channels: list[str], **_: Any

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from runtime.engine.fleet import Fleet
 from runtime.errors import RouterError
+from runtime.names import Handle
 from runtime.router import ADMIN_DEADLINE, Answer, Router
 from runtime.routes import CONFIG
 from runtime.settings import Settings
@@ -87,7 +88,7 @@ class WatchedBoard(Switchboard):
 
     def point(self, app: str, target: Target) -> bool:
         def act() -> bool:
-            moved = super(WatchedBoard, self).point(app, target)
+            moved = super(WatchedBoard, self).point(Handle(app), target)
             self._world.changed(f"requests for {app} go to {target.name}")
             return moved
 
@@ -95,7 +96,7 @@ class WatchedBoard(Switchboard):
 
     def forget(self, app: str) -> bool:
         def act() -> bool:
-            gone = super(WatchedBoard, self).forget(app)
+            gone = super(WatchedBoard, self).forget(Handle(app))
             self._world.changed(f"requests for {app} go nowhere")
             return gone
 

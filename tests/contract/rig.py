@@ -17,6 +17,7 @@ from runtime.engine.fleet import Fleet
 from runtime.engine.specs import Place, Spec
 from runtime.engine.tasks import Service, Task
 from runtime.model import Image, Process, ProcessKind
+from runtime.names import Handle
 from runtime.teardown import tear_down
 from tests.contract.fake_engine import FakeEngine
 from tests.contract.swarm import Swarm
@@ -44,7 +45,7 @@ class Rig:
 
     @property
     def network(self) -> str:
-        return names.network(self.instance, "shop")
+        return names.network(self.instance, Handle("shop"))
 
     def service(self, line: str | None, *, name: str = "mailer", replicas: int = 1, **changes: Any) -> Spec:
         """The spec of a worker that runs `line`."""
@@ -59,7 +60,7 @@ class Rig:
         marks = {f"lockstep.{name}": value for name, value in labels.items()}
         return {
             "Image": self.image,
-            "Labels": {**names.labels(self.instance, names.ONE_OFF, app="shop"), **marks},
+            "Labels": {**names.labels(self.instance, names.ONE_OFF, app=Handle("shop")), **marks},
             "Entrypoint": list(words),
             "Cmd": [],
             "HostConfig": {"Init": True, "NetworkMode": "none"},
@@ -103,7 +104,7 @@ async def _furnished(rig: Rig) -> AsyncIterator[Rig]:
     anchor = names.platform(rig.instance, "anchor")
     async with _following(rig.fleet):
         try:
-            await rig.fleet.ensure_network(specs.overlay_network(rig.instance, "shop"))
+            await rig.fleet.ensure_network(specs.overlay_network(rig.instance, Handle("shop")))
             await rig.fleet.ensure_container(anchor, rig.container("sleep", "100000", kind=names.PLATFORM))
             yield rig
         finally:

@@ -14,6 +14,7 @@ from runtime.engine.logs import LogLine, log_tail
 from runtime.engine.swarm import SwarmState
 from runtime.engine.tasks import Service
 from runtime.errors import Conflict, EngineError, NotFound
+from runtime.names import Handle
 from runtime.status import _replicas
 from tests.contract.rig import DEADLINE, FOREVER, Rig, fake_rig, real_rig
 
@@ -43,8 +44,8 @@ async def test_service_is_made_once(rig: Rig) -> None:
     assert (first.id, first.name) == (again.id, again.name)
     (found,) = await rig.fleet.services()
     assert (found.id, found.release, found.process, found.kind, found.replicas) == (first.id, 1, "mailer", "worker", 1)
-    assert [service.id for service in await rig.fleet.services("shop")] == [first.id]
-    assert await rig.fleet.services("blog") == []
+    assert [service.id for service in await rig.fleet.services(Handle("shop"))] == [first.id]
+    assert await rig.fleet.services(Handle("blog")) == []
 
 
 async def test_service_that_runs_has_container_and_address(rig: Rig) -> None:
@@ -296,10 +297,10 @@ async def test_instances_do_not_see_each_other(rig: Rig) -> None:
 async def test_containers_are_found_by_all_their_marks(rig: Rig) -> None:
     for name, marks in (("one", {"run": "1"}), ("two", {"run": "2"})):
         await rig.fleet.create_container(f"{rig.instance}-{name}", rig.container("sleep", "1", **marks))
-    assert len(await rig.fleet.containers(app="shop", kind="run")) == 2
-    (found,) = await rig.fleet.containers(app="shop", run="2")
+    assert len(await rig.fleet.containers(app=Handle("shop"), kind="run")) == 2
+    (found,) = await rig.fleet.containers(app=Handle("shop"), run="2")
     assert found["Names"] == [f"/{rig.instance}-two"]
-    assert await rig.fleet.containers(app="blog", run="2") == []
+    assert await rig.fleet.containers(app=Handle("blog"), run="2") == []
 
 
 async def test_end_of_a_container_is_told(rig: Rig) -> None:

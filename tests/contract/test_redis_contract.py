@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 
+from runtime.errors import ServiceError
+from runtime.names import Handle
 from runtime.services.redis import SharedRedis, is_open
 from tests.contract.fake_engine import FakeEngine
 from tests.contract.fake_redis import FakeRedis, RedisServer
@@ -20,11 +22,13 @@ REAL = pytest.param("real", marks=pytest.mark.engine)
 PLATFORM: Final = "lockstep/platform:latest"
 ADMIN: Final = "an admin's password"
 
+SHOP, BLOG = Handle("shop"), Handle("blog")
+
 
 @pytest.fixture(params=["fake", REAL])
 async def redis(request: pytest.FixtureRequest, home: Path) -> AsyncIterator[SharedRedis]:
     async with _fake(home) if request.param == "fake" else _real(home) as found:
-        await found.ensure(PLATFORM, {"blog": "blog's password"})
+        await found.ensure(PLATFORM, {BLOG: "blog's password"})
         yield found
 
 
@@ -51,30 +55,43 @@ async def _real(home: Path) -> AsyncIterator[SharedRedis]:
 
 async def test_users_are_let_in_as_themselves(redis: SharedRedis) -> None:
     assert await redis.answers()
-    assert await redis.lets_in("blog", "blog's password") is None
-    assert await redis.lets_in("blog", "another") is not None
-    assert await redis.lets_in("shop", "shop's password") is not None
-    await redis.admit("shop", "shop's password")
-    await redis.admit("shop", "shop's password")
-    assert await redis.lets_in("shop", "shop's password") is None
+    assert await redis.lets_in(BLOG, "blog's password") is None
+    assert await redis.lets_in(BLOG, "another") is not None
+    assert await redis.lets_in(SHOP, "shop's password") is not None
+    await redis.admit(SHOP, "shop's password")
+    await redis.admit(SHOP, "shop's password")
+    assert await redis.lets_in(SHOP, "shop's password") is None
     users = await redis.users()
-    assert is_open(users["shop"], "shop", "shop's password")
-    assert not is_open(users["shop"], "shop", "another")
-    assert not is_open(users["shop"], "blog", "shop's password")
+    assert is_open(users["shop"], SHOP, "shop's password")
+    assert not is_open(users["shop"], SHOP, "another")
+    assert not is_open(users["shop"], BLOG, "shop's password")
 
 
 async def test_password_is_replaced(redis: SharedRedis) -> None:
-    await redis.admit("shop", "old password")
-    await redis.admit("shop", "new password", renew=True)
-    assert await redis.lets_in("shop", "new password") is None
-    assert await redis.lets_in("shop", "old password") is not None
+    await redis.admit(SHOP, "old password")
+    await redis.admit(SHOP, "new password", renew=True)
+    assert await redis.lets_in(SHOP, "new password") is None
+    assert await redis.lets_in(SHOP, "old password") is not None
 
 
 async def test_user_that_was_expelled_is_gone(redis: SharedRedis) -> None:
-    await redis.expel("blog")
-    await redis.expel("blog")
-    assert await redis.lets_in("blog", "blog's password") is not None
+    await redis.expel(BLOG)
+    await redis.expel(BLOG)
+    assert await redis.lets_in(BLOG, "blog's password") is not None
     assert "blog" not in await redis.users()
+
+
+async def test_use_of_an_app_is_its_own(redis: SharedRedis) -> None:
+    await redis.admit(SHOP, "shop's password")
+    async with redis._connect(BLOG, "blog's password") as blog, redis._connect(SHOP, "shop's password") as shop:
+        await blog.set("blog:1", "one")
+        await blog.set("blog:2", "two")
+        await shop.set("shop:1", "one")
+        found = await redis.use(BLOG)
+    assert (found.keys, found.connections) == (2, 1)
+    assert found.memory > 0
+    assert found.version.split(".")[0].isdigit()
+    assert (await redis.use(SHOP)).connections == 0
 
 
 async def test_server_that_is_away_has_no_users_and_knows_them_when_it_is_back(redis: SharedRedis) -> None:
@@ -82,6 +99,8 @@ async def test_server_that_is_away_has_no_users_and_knows_them_when_it_is_back(r
     await rig_engine.post(f"/containers/{redis.container}/stop", t=5)
     assert await redis.answers() is None
     assert await redis.users() == {}
-    assert await redis.lets_in("blog", "blog's password") is not None
+    with pytest.raises(ServiceError, match="the shared redis does not answer"):
+        await redis.use(BLOG)
+    assert await redis.lets_in(BLOG, "blog's password") is not None
     await redis.ensure(PLATFORM, {})
-    assert await redis.lets_in("blog", "blog's password") is None
+    assert await redis.lets_in(BLOG, "blog's password") is None

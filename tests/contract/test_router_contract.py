@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from runtime.names import Handle
 from runtime.router import Answer, Plan, Router
 from runtime.routes import CONFIG, Route
 from runtime.settings import Settings
@@ -24,10 +25,10 @@ from tests.unit.runtime import samples
 
 REAL = pytest.param("real", marks=pytest.mark.engine)
 PLATFORM: Final = "lockstep/platform:latest"
-SHOP: Final = Route("shop", ("shop.localhost",), "lockstep-shop-web-v1", 5000)
-SHOP_2: Final = Route("shop", ("shop.localhost",), "lockstep-shop-web-v2", 5000)
-SHOP_MOVED: Final = Route("shop", ("www.shop.ch", "shop.localhost"), "lockstep-shop-web-v2", 5000)
-BLOG: Final = Route("blog", ("blog.localhost",), "lockstep-blog-web-v7", 8000)
+SHOP: Final = Route(Handle("shop"), ("shop.localhost",), "lockstep-shop-web-v1", 5000)
+SHOP_2: Final = Route(Handle("shop"), ("shop.localhost",), "lockstep-shop-web-v2", 5000)
+SHOP_MOVED: Final = Route(Handle("shop"), ("www.shop.ch", "shop.localhost"), "lockstep-shop-web-v2", 5000)
+BLOG: Final = Route(Handle("blog"), ("blog.localhost",), "lockstep-blog-web-v7", 8000)
 
 
 @dataclass
@@ -79,24 +80,24 @@ def _settings(home: Path, rig: Rig) -> Settings:
     return samples.settings(home, instance=rig.instance, http_host="127.0.0.1", http_port=port)
 
 
-def plan(*routes: Route, left_alone: frozenset[str] = frozenset()) -> Plan:
+def plan(*routes: Route, left_alone: frozenset[Handle] = frozenset()) -> Plan:
     return routes, left_alone
 
 
 async def test_requests_are_moved_and_taken_away(bench: Bench) -> None:
     router = bench.router
-    assert await router.target("shop") is None
+    assert await router.target(SHOP.app) is None
     assert await router.point(SHOP)
-    assert await router.target("shop") == Target("lockstep-shop-web-v1", 5000)
+    assert await router.target(SHOP.app) == Target("lockstep-shop-web-v1", 5000)
     assert not await router.point(SHOP)
     assert await router.point(SHOP_2)
-    assert await router.target("shop") == SHOP_2.target
+    assert await router.target(SHOP.app) == SHOP_2.target
     assert await router.point(SHOP_MOVED)
     assert await router.point(BLOG)
     assert await bench.routes() == {"shop": ["www.shop.ch", "shop.localhost"], "blog": ["blog.localhost"]}
-    assert await router.forget("shop")
-    assert not await router.forget("shop")
-    assert await router.target("shop") is None
+    assert await router.forget(SHOP.app)
+    assert not await router.forget(SHOP.app)
+    assert await router.target(SHOP.app) is None
     assert await bench.routes() == {"blog": ["blog.localhost"]}
 
 
@@ -104,18 +105,18 @@ async def test_whole_is_loaded_where_it_differs(bench: Bench) -> None:
     router = bench.router
     assert await router.load(lambda: plan(SHOP, BLOG)) != []
     assert await router.load(lambda: plan(BLOG, SHOP)) == []
-    assert await router.target("blog") == BLOG.target
+    assert await router.target(BLOG.app) == BLOG.target
     assert await router.load(lambda: plan(SHOP_MOVED)) != []
     assert await bench.routes() == {"shop": ["www.shop.ch", "shop.localhost"]}
-    assert (await router.target("shop"), await router.target("blog")) == (SHOP_MOVED.target, None)
+    assert (await router.target(SHOP.app), await router.target(BLOG.app)) == (SHOP_MOVED.target, None)
 
 
 async def test_apps_that_are_left_alone_stay_as_they_are(bench: Bench) -> None:
     router = bench.router
     await router.point(SHOP)
-    await router.load(lambda: plan(BLOG, left_alone=frozenset({"shop"})))
+    await router.load(lambda: plan(BLOG, left_alone=frozenset({SHOP.app})))
     assert await bench.routes() == {"shop": ["shop.localhost"], "blog": ["blog.localhost"]}
-    assert await router.target("shop") == SHOP.target
+    assert await router.target(SHOP.app) == SHOP.target
 
 
 async def test_router_that_was_restarted_is_as_it_was(bench: Bench) -> None:
@@ -124,7 +125,7 @@ async def test_router_that_was_restarted_is_as_it_was(bench: Bench) -> None:
     before = await bench.router.config()
     await bench.restart()
     assert await bench.router.config() == before
-    assert await bench.router.target("shop") == SHOP.target
+    assert await bench.router.target(SHOP.app) == SHOP.target
     assert await bench.router.load(lambda: plan(SHOP, BLOG)) == []
 
 
@@ -149,7 +150,7 @@ async def test_https_is_asked_for_each_host_and_kept_for_the_next_start(home: Pa
         await router.point(SHOP_MOVED)
         assert await signed() == ["blog.localhost", "shop.localhost", "www.shop.ch"]
         assert await router.load(lambda: plan(BLOG, SHOP_MOVED)) == []
-        assert await router.forget("shop")
+        assert await router.forget(SHOP.app)
         assert await signed() == ["blog.localhost"]
         assert await router.load(lambda: plan(BLOG)) == []
 

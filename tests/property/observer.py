@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime import names
+from runtime.names import Handle
 from runtime.switchboard import Switchboard
 from tests.contract.fake_router import Caddy, hosts_in, release_of
 from tests.contract.swarm import Swarm
@@ -58,7 +59,7 @@ class Observer:
     def active(self, app: str) -> Active:
         query = "SELECT current_release, held_by FROM apps WHERE name = ?"
         current, held_by = self._database.execute(query, (app,)).fetchone()
-        target = self._board.target(app)
+        target = self._board.target(Handle(app))
         routed = None if target is None or hosts_in(self._caddy.config, app) is None else release_of(target.service)
         return Active(routed, self.running(app, names.WORKER), current if held_by is None else None)
 

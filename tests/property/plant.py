@@ -19,6 +19,7 @@ from runtime.engine.events import Events
 from runtime.engine.fleet import Fleet
 from runtime.errors import LockstepError, StoreError
 from runtime.model import AppSpec, Deploy, Image, Process
+from runtime.names import Handle
 from runtime.parts import Parts, hosts_of, route_in, scaled
 from runtime.reconcile import Reconciler
 from runtime.store import Store, Transaction
@@ -157,8 +158,7 @@ class Plant:
     async def _make_ready(self, server: Server) -> None:
         await server.parts.router.ensure(PLATFORM)
         with server.parts.store.read() as tx:
-            found = {app.name: tx.apps.redis_password(app.name) for app in tx.apps.all()}
-        users = {app: password for app, password in found.items() if password is not None}
+            users = tx.apps.redis_users()
         await server.parts.redis.ensure(PLATFORM, users)
         await server.reconciler.start()
 
@@ -305,7 +305,7 @@ class Plant:
         if current is not None:
             assert config == current.config, self.tell("the config is not that of the live release")
             table = {
-                names.service(INSTANCE, APP, process.name, current.number): process.replicas
+                names.service(INSTANCE, Handle(APP), process.name, current.number): process.replicas
                 for process in scaled(self.store, current).spec.processes
             }
         services = {service.name: service.replicas for service in self.swarm.services.values()}
@@ -319,7 +319,7 @@ class Plant:
     def _check_route(self, current: Any) -> None:
         with self.store.read() as tx:
             wanted = None if current is None else route_in(tx, self.settings, current)
-        target = Switchboard(self.settings.router_run).target(APP)
+        target = Switchboard(self.settings.router_run).target(Handle(APP))
         hosts = hosts_in(self.caddy.config, APP)
         if wanted is None:
             assert (target, hosts) == (None, None), self.tell(f"requests go to {target} for {hosts}")

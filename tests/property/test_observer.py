@@ -86,7 +86,7 @@ def test_undoing_that_does_nothing(plant: Plant, monkeypatch: pytest.MonkeyPatch
 
 
 def test_retirement_that_leaves_the_old_services(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Converger, "remove_others", nothing)
+    monkeypatch.setattr(Converger, "_remove_others", nothing)
     plant.deploy(*GOOD)
     assert verdict(plant).startswith("services are")
 

@@ -1,4 +1,4 @@
-"""The app's Redis. Its user may touch only keys that begin with the app's name, so every key is made by `key`."""
+"""The app's Redis. Its user may touch only keys that begin with its prefix, so every key is made by `key`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 from redis import Redis
 
-APP: Final = os.environ.get("LOCKSTEP_APP", "jobboard")
+PREFIX: Final = os.environ.get("LOCKSTEP_REDIS_PREFIX", "jobboard:")
 
 db: Final = Redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
 
 
 def key(*names: str) -> str:
-    return ":".join((APP, *names))
+    return PREFIX + ":".join(names)
 
 
 def now() -> datetime:

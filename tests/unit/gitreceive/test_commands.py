@@ -530,3 +530,9 @@ async def test_alerts_of_all_apps_are_those_of_the_keys_apps(office: Office) -> 
     assert (await office.run("alerts", "blog", who=LIMITED)).code == 20
     office.add_app("calm")
     assert (await office.run("alerts", "calm")).err == "nothing of calm has failed yet\n"
+
+
+async def test_redis_of_an_app_that_has_none(office: Office) -> None:
+    office.add_app("shop")
+    done = await office.run("redis:info", "shop")
+    assert (done.code, done.err) == (1, "shop has no redis: set 'redis: true' in its manifest and push it")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.names import Handle
+from runtime.place import redis_url
 from runtime.services import redis
 from tests.unit.runtime import samples
 
@@ -67,4 +69,4 @@ def test_commands_that_reach_beyond_an_app_are_taken_away(command: str) -> None:
 
 
 def test_url_names_user_and_first_database() -> None:
-    assert redis.url("shop", "hunter2") == "redis://shop:hunter2@redis:6379/0"
+    assert redis_url(Handle("shop"), "hunter2") == "redis://shop:hunter2@redis:6379/0"

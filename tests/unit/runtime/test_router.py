@@ -10,6 +10,7 @@ import pytest
 
 from runtime import pages, routes
 from runtime.face import Face
+from runtime.names import Handle
 from runtime.parts import hosts_of, route_of, routes_of
 from runtime.router import Answer
 from runtime.routes import Route, Tls
@@ -18,7 +19,7 @@ from runtime.switchboard import Target
 from tests.unit.runtime import samples
 from tests.unit.runtime.samples import NOW, release, web, worker
 
-SHOP = Route("shop", ("shop.example.org", "www.example.org"), "lockstep-shop-web-v3", 5000)
+SHOP = Route(Handle("shop"), ("shop.example.org", "www.example.org"), "lockstep-shop-web-v3", 5000)
 NOBODY = {"handler": "static_response", "status_code": 404, "body": "no app answers to this host name\n"}
 STOPPED = {
     "handler": "static_response",
@@ -153,7 +154,7 @@ def test_whole_configuration() -> None:
 
 
 def test_the_order_of_apps_makes_no_other_config() -> None:
-    blog = Route("blog", ("blog.example.org",), "lockstep-blog-web-v1", 8000)
+    blog = Route(Handle("blog"), ("blog.example.org",), "lockstep-blog-web-v1", 8000)
     one, other = routes.configuration((SHOP, blog)), routes.configuration((blog, SHOP))
     assert routes.same_config(one, other)
     assert not routes.same_config(one, routes.configuration((SHOP,)))
@@ -231,7 +232,7 @@ def test_hosts_of_an_app(tmp_path: Path) -> None:
 def test_route_of_a_release(tmp_path: Path) -> None:
     settings = samples.settings(tmp_path)
     assert route_of(settings, release(web(port=3000), number=4)) == Route(
-        "shop", ("shop.localhost",), "lockstep-shop-web-v4", 3000
+        Handle("shop"), ("shop.localhost",), "lockstep-shop-web-v4", 3000
     )
     assert route_of(settings, release(worker())) is None
     assert route_of(settings, release(web(port=None))) is None
@@ -339,13 +340,13 @@ def test_without_hosts_no_policy_stands_for_all_names() -> None:
 
 
 def test_one_route_is_changed_with_its_certificates() -> None:
-    blog, tls = Route("blog", ("blog.example.org",), "lockstep-blog-web-v1", 8000), Tls(8443)
+    blog, tls = Route(Handle("blog"), ("blog.example.org",), "lockstep-blog-web-v1", 8000), Tls(8443)
     before = routes.configuration((SHOP, blog), tls=tls)
     moved = dataclasses.replace(SHOP, hosts=("new.example.org",))
     assert routes.same_config(
-        routes.with_route(before, "shop", moved, tls), routes.configuration((moved, blog), (), tls)
+        routes.with_route(before, SHOP.app, moved, tls), routes.configuration((moved, blog), (), tls)
     )
-    assert routes.same_config(routes.with_route(before, "shop", None, tls), routes.configuration((blog,), (), tls))
+    assert routes.same_config(routes.with_route(before, SHOP.app, None, tls), routes.configuration((blog,), (), tls))
     assert not routes.same_config(before, routes.configuration((SHOP, blog)))
 
 

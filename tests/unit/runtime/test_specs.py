@@ -10,6 +10,7 @@ import pytest
 from runtime.engine import specs
 from runtime.engine.specs import Place
 from runtime.model import GIB, MIB, EnvVar, Hook, Limits, Process, Shell
+from runtime.names import Handle
 from tests.unit.runtime.samples import COMMIT, IMAGE, cron, release, web, worker
 
 PLACE = Place("lockstep", "lockstep-shop")
@@ -149,7 +150,7 @@ def test_one_off_container() -> None:
 
 
 def test_overlay_network() -> None:
-    assert specs.overlay_network("lockstep", "shop") == {
+    assert specs.overlay_network("lockstep", Handle("shop")) == {
         "Name": "lockstep-shop",
         "Driver": "overlay",
         "Attachable": True,
