@@ -20,7 +20,8 @@ from runtime.difference import difference
 from runtime.ending import reason
 from runtime.errors import LockstepError, UsageError, explain
 from runtime.layer import merge
-from runtime.model import Deploy, Key, Release, Role
+from runtime.locks import Superseded
+from runtime.model import Deploy, Key, Release, Role, Sequel
 from runtime.parts import Parts
 from runtime.story import Story
 from runtime.turns import BuildTurns
@@ -67,6 +68,7 @@ class Pushes:
         self.apps = apps
         self._stack = stack
         self.turns = BuildTurns(parts.settings.builds_at_once)
+        deployer.move_ref = self.move_ref
 
     async def admit(self, operator: Key, app: str, *, write: bool, source: str = "") -> str:
         """The bare repository of the app; a first push makes both."""
@@ -103,28 +105,28 @@ class Pushes:
     async def _push(self, push: Push, out: Lines) -> tuple[RefResult, ...]:
         """Store what does not deploy, deploy what does; each ref gets its own answer."""
         options = read_options(push.options)
-        branch = self._deploy_branch(push)
+        branch = self._deploy_branch(push, choose=not options.plan)
         refusals = {update.ref: _refusal(update, branch) for update in push.updates}
         if push.atomic and any(refusals.values()):
-            return tuple(
-                RefResult(ref, refused or "another ref of this atomic push is refused")
-                for ref, refused in refusals.items()
-            )
+            return tuple(RefResult(ref, refused or OTHER_REFUSED) for ref, refused in refusals.items())
         results = []
         for update in push.updates:
             refused = refusals[update.ref]
-            if refused is None and update.ref == f"{HEADS}{branch}":
-                act = self._plan if options.plan else self._deploy
-                results.append(await act(push, update, options, out))
-                continue
-            if refused is None and update.ref.startswith(HEADS) and update.new != ABSENT:
-                name = update.ref.removeprefix(HEADS)
-                out.write(f"{name} is stored and not deployed: {push.app} deploys {branch}")
-            results.append(RefResult(update.ref, refused))
+            if refused is not None:
+                results.append(RefResult(update.ref, refused))
+            elif options.plan:
+                results.append(await self._plan(push, update, branch, options, out))
+            elif update.ref == f"{HEADS}{branch}":
+                results.append(await self._deploy(push, update, options, out))
+            else:
+                if update.ref.startswith(HEADS) and update.new != ABSENT:
+                    name = update.ref.removeprefix(HEADS)
+                    out.write(f"{name} is stored and not deployed: {push.app} deploys {branch}")
+                results.append(RefResult(update.ref))
         return tuple(results)
 
-    def _deploy_branch(self, push: Push) -> str | None:
-        """The app's branch; a first push chooses main or master, else the first branch it brings."""
+    def _deploy_branch(self, push: Push, *, choose: bool) -> str | None:
+        """The app's branch; a first push has main or master, else the first branch it brings, and may `choose` it."""
         with self._parts.store.write() as tx:
             app = tx.apps.get(push.app)
             if app.branch is not None:
@@ -136,22 +138,16 @@ class Pushes:
             ]
             preferred = [name for name in DEPLOY_BRANCHES if name in brought]
             chosen = next(iter((*preferred, *brought)), None)
-            if chosen is not None:
+            if chosen is not None and choose:
                 tx.apps.set_branch(push.app, chosen)
             return chosen
 
     async def _deploy(self, push: Push, update: RefUpdate, options: Options, out: Lines) -> RefResult:
         """Deploy one commit, and move its branch before the next deploy of the app can begin."""
-        moved = False
 
         async def make(deploy: Deploy, story: Story) -> Draft:
-            if await self._commit_of(push.app, update.ref) != update.old:
-                raise LockstepError("another push moved the branch meanwhile: fetch, then push again")
+            await self._check_follows(push.app, update)
             return await self._build(deploy, update.new, story, options.no_cache, options.message)
-
-        async def move_branch() -> None:
-            nonlocal moved
-            moved = (await self._git(push.app, "update-ref", update.ref, update.new, update.old))[0] == 0
 
         try:
             await self.deployer.deploy(
@@ -162,22 +158,56 @@ class Pushes:
                 make=make,
                 story=Story(out.write),
                 wait=0 if options.nowait else None,
-                once_live=move_branch,
+                sequel=Sequel(ref=update.ref),
             )
         except LockstepError as error:
             return RefResult(update.ref, reason(error).splitlines()[0])
-        return RefResult(update.ref, moved=moved)
+        return RefResult(update.ref, moved=True)
 
-    async def _plan(self, push: Push, update: RefUpdate, options: Options, out: Lines) -> RefResult:
+    async def _check_follows(self, app: str, update: RefUpdate) -> None:
+        """The branch is where the pusher saw it, or at a commit before the new one, and can be moved to that.
+
+        Raises Superseded when another push moved it elsewhere, LockstepError when git can not move it.
+        """
+        tip = await self._commit_of(app, update.ref)
+        if tip not in (update.old, ABSENT):
+            ahead, _ = await self._git(app, "merge-base", "--is-ancestor", tip, update.new)
+            if ahead != 0:
+                raise Superseded(
+                    f"another push moved {update.ref.removeprefix(HEADS)} to {tip[:7]} meanwhile, "
+                    f"which {update.new[:7]} does not follow: fetch, then push again"
+                )
+        try_out = f"start\nupdate {update.ref} {update.new}\nprepare\nabort\n"
+        failed, output = await self._git(app, "update-ref", "--stdin", typed=try_out)
+        if failed:
+            raise LockstepError(f"{update.ref.removeprefix(HEADS)} can not be moved: {output.strip()}")
+
+    async def move_ref(self, deploy: Deploy) -> None:
+        """Have the branch of a push that is live be at its commit. Raises LockstepError."""
+        if deploy.sequel is None or deploy.sequel.ref is None or deploy.commit is None:
+            return
+        failed, output = await self._git(deploy.app, "update-ref", deploy.sequel.ref, deploy.commit)
+        if failed:
+            raise LockstepError(f"{deploy.sequel.ref} of {deploy.app} is not moved: {output.strip()}")
+
+    async def _plan(self, push: Push, update: RefUpdate, branch: str | None, options: Options, out: Lines) -> RefResult:
         """Say what a deploy of this commit would change; nothing is built, nothing moves."""
         story = Story(out.write)
+        if update.ref != f"{HEADS}{branch}":
+            kind = "tag" if update.ref.startswith(TAGS) else "branch"
+            act = "removed" if update.new == ABSENT else "stored and not deployed"
+            story.step(f"The {kind} {update.ref.removeprefix(HEADS).removeprefix(TAGS)} would be {act}")
+            return RefResult(update.ref, instead=PLAN)
         with self._parts.store.read() as tx:
             live, layer = tx.releases.current(push.app), tx.apps.layer(push.app)
         try:
             asked, plan = await plan_commit(self._stack, self._order(push.app, update.new, options.no_cache), story)
+            self.deployer.check_host(push.app, asked)
             spec = merge(asked, layer)
         except LockstepError as error:
-            return RefResult(update.ref, f"plan failed: {explain(error)}".splitlines()[0])
+            why = f"plan failed: {explain(error)}"
+            story.trouble(why)
+            return RefResult(update.ref, why.splitlines()[0])
         story.step(f"Plan for {push.app}: {'a first release' if live is None else f'a release after {live.label}'}")
         story.detail(
             f"image: built with {', '.join(plan.languages)}, {await self._source_change(push.app, live, update)}"
@@ -202,14 +232,15 @@ class Pushes:
         _, output = await self._git(app, "rev-parse", "--verify", "--quiet", ref)
         return output.strip() or ABSENT
 
-    async def _git(self, app: str, *words: str) -> tuple[int, str]:
+    async def _git(self, app: str, *words: str, typed: str = "") -> tuple[int, str]:
         """Run git in the app's repository; its exit code and output."""
         git = await asyncio.create_subprocess_exec(
             *("git", "--git-dir", str(self._parts.settings.repository_of(app)), *words),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await git.communicate()
+        output, _ = await git.communicate(typed.encode())
         return git.returncode or 0, output.decode(errors="replace")
 
     async def rebuild(self, app: str, who: str, story: Story, *, no_cache: bool) -> None:
@@ -259,8 +290,11 @@ def _refusal(update: RefUpdate, branch: str | None) -> str | None:
     """Why a ref may not move, None when it may."""
     if not update.ref.startswith((HEADS, TAGS)):
         return "only branches and tags are stored here"
-    if update.new == ABSENT and update.ref == f"{HEADS}{branch}":
+    deployed = f"{HEADS}{branch}"
+    if update.new == ABSENT and update.ref == deployed:
         return f"{branch} is what is deployed and can not be deleted"
+    if update.new != ABSENT and (update.ref.startswith(f"{deployed}/") or deployed.startswith(f"{update.ref}/")):
+        return f"git can not keep it beside {branch}, which is deployed: choose another name"
     return None
 
 

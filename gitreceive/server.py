@@ -134,9 +134,13 @@ class SshServer:
         self._guests = guests
         self._hooks = hooks
 
+    def refuse(self) -> None:
+        """Take no new connections."""
+        self._acceptor.close()
+
     async def close(self, grace: float) -> None:
         """Take no new connections; let sessions finish for `grace` seconds, then cancel them and wait."""
-        self._acceptor.close()
+        self.refuse()
         await _wait(self._open, grace)
         for task in tuple(self._open):
             cancel_once(task)

@@ -96,8 +96,9 @@ async def serve(settings: Settings, say: Say) -> None:
                 say(f"lockstep: ready, ssh on port {server.port}, apps at {settings.url_of('APP.' + settings.domain)}")
                 await stop.wait()
                 say("lockstep: stopping; apps stay up")
+                server.refuse()
+                await deployer.stop(DEPLOY_GRACE)  # who waits for one is told how it ended
                 await server.close(SESSION_GRACE)
-                await deployer.stop(DEPLOY_GRACE)
                 await runs.stop()
 
 

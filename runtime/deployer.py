@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.converge import Converger
 from runtime.deploylog import DeployLogs
 from runtime.ending import tell_failure, tell_success
 from runtime.errors import DeployError, LockstepError, ManifestError, SourceError, explain
 from runtime.hosts import owner_of
 from runtime.layer import Layer, merge
-from runtime.locks import AppLocks
+from runtime.locks import AppLocks, Locked, Superseded
 from runtime.logbook.telling import tell_log
-from runtime.model import AppSpec, Deploy, DeployState, Image, Release, Secret
+from runtime.model import AppSpec, Deploy, DeployState, Image, Release, Secret, Sequel
 from runtime.parts import Parts
 from runtime.release import Cutover, Progress, committed, move
 from runtime.story import Story
@@ -68,6 +69,8 @@ class Deployer:
         self.logs = DeployLogs(parts.settings.logs)
         self._attempts: dict[int, Attempt] = {}
         self._past_return: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self.move_ref: Callable[[Deploy], Awaitable[None]] = _move_no_ref  # by whoever has the repositories
 
     async def deploy(
         self,
@@ -79,22 +82,22 @@ class Deployer:
         make: Maker,
         story: Story,
         wait: float | None = None,
-        once_live: Callable[[], Awaitable[None]] | None = None,
+        sequel: Sequel | None = None,
     ) -> Outcome:
         """Make a release and take it live. `wait` bounds the wait for the app's lock in seconds;
-        `once_live` is done before the next deploy of the app may begin.
+        `sequel` is done before the next deploy of the app may begin, by the next server if this one ends.
 
         Cancelled before the commit point, it leaves the old release as it was; after it, the deploy goes on
         without its caller. Raises DeployError (with the phase), or another LockstepError before any phase.
         """
         began = time.monotonic()
-        deploy = self._begin(app, kind, who, commit)
+        deploy = self._begin(app, kind, who, commit, sequel)
         with self.logs.open(app, deploy.id) as log:
             story.also(log.write)
             progress = Progress(deploy, time.monotonic())
             tell_log(self._parts, story, lambda: progress.deploy)
             try:
-                outcome = await self._cancellable(progress, self._attempt(progress, make, story, wait, once_live))
+                outcome = await self._cancellable(progress, self._attempt(progress, make, story, wait))
             except LockstepError as error:
                 tell_failure(story, app, error)
                 raise
@@ -112,8 +115,13 @@ class Deployer:
         return number in self._attempts
 
     def manifest_read(self, number: int, spec: AppSpec) -> None:
-        """What the commit of a deploy under way asks for, before its image is built: it tells whom a failure tells."""
-        self._attempts[number].progress.spec = spec
+        """What the commit of a deploy under way asks for, before its image is built: it tells whom a failure tells.
+
+        Raises ManifestError when it can not go live whatever is built.
+        """
+        attempt = self._attempts[number]
+        attempt.progress.spec = spec
+        self.check_host(attempt.deploy.app, spec)
 
     def cancel(self, app: str, who: str, number: int | None = None) -> Deploy:
         """Stop the deploy of `app` that is under way, or the one of that number, also while it waits.
@@ -154,24 +162,31 @@ class Deployer:
         make: Maker,
         story: Story,
         wait: float | None,
-        once_live: Callable[[], Awaitable[None]] | None,
     ) -> Outcome:
         wait = self._parts.settings.lock_wait if wait is None else wait
         async with self.locks.hold(progress.deploy, story, wait=wait, now=self._parts.clock()):
             release = await self._make(progress, make, story)
             cutover = Cutover(self._parts, progress, release, story)
-            await self._see_through(cutover, once_live)
+            await self._see_through(cutover)
         return Outcome(progress.deploy, release)
 
     async def stop(self, deadline: float) -> None:
-        """Wait for deploys that are past their commit point."""
-        if self._past_return:
-            await asyncio.wait(self._past_return, timeout=deadline)
+        """Begin no deploy any more, cancel those before their commit point, and wait for all to end."""
+        self._stopping = True
+        for attempt in self._attempts.values():
+            if not committed(attempt.progress.deploy.state):
+                attempt.cancelled_by = "the server, which is stopping"
+                attempt.task.cancel()
+        left = {*self._past_return, *(attempt.task for attempt in self._attempts.values())}
+        if left:
+            await asyncio.wait(left, timeout=deadline)
 
-    def _begin(self, app: str, kind: str, who: str, commit: str | None) -> Deploy:
+    def _begin(self, app: str, kind: str, who: str, commit: str | None, sequel: Sequel | None) -> Deploy:
+        if self._stopping:
+            raise LockstepError("the server is stopping: try again when it is back")
         with self._parts.store.write() as tx:
             current = tx.apps.get(app).current_release
-            return tx.deploys.begin(app, kind, who, commit, current, self._parts.clock())
+            return tx.deploys.begin(app, kind, who, commit, current, self._parts.clock(), sequel)
 
     async def _make(self, progress: Progress, make: Maker, story: Story) -> Release:
         deploy = progress.deploy
@@ -183,7 +198,9 @@ class Deployer:
         try:
             draft = self._layered(deploy.app, await make(deploy, story))
             spec = merge(draft.spec, draft.layer or Layer())
-            self._check_host(deploy.app, spec)
+            self.check_host(deploy.app, spec)
+        except Superseded:
+            raise
         except LockstepError as error:
             raise DeployError(_phase_of(error), explain(error)) from error
         release = self._record(progress.deploy, draft, spec)
@@ -198,8 +215,8 @@ class Deployer:
         with self._parts.store.read() as tx:
             return dataclasses.replace(draft, layer=tx.apps.layer(app))
 
-    def _check_host(self, app: str, spec: AppSpec) -> None:
-        """The manifest asks for no host name at which another app answers."""
+    def check_host(self, app: str, spec: AppSpec) -> None:
+        """Raises ManifestError when the manifest asks for a host name at which another app answers."""
         if spec.host is not None:
             with self._parts.store.read() as tx:
                 owner = owner_of(tx, self._parts.settings, spec.host, app)
@@ -224,7 +241,15 @@ class Deployer:
             tx.releases.add(release, draft.layer)
         return release
 
-    async def _see_through(self, cutover: Cutover, once_live: Callable[[], Awaitable[None]] | None) -> None:
+    async def follow_up(self, deploy: Deploy) -> None:
+        """Do what is left to follow a deploy that is live. Raises LockstepError; called again, it goes on."""
+        if deploy.sequel is None:
+            return
+        await self.move_ref(deploy)
+        with self._parts.store.write() as tx:
+            tx.deploys.followed(deploy)
+
+    async def _see_through(self, cutover: Cutover) -> None:
         """Run the paragraph so that a cancelled caller stops it before the commit point and not after.
 
         The app's lock is held until it has ended either way, however often the caller is cancelled.
@@ -234,9 +259,14 @@ class Deployer:
         async def whole() -> None:
             nonlocal begun
             begun = True
+            sequel = cutover.progress.deploy.sequel
             await cutover.run()
-            if once_live is not None:
-                await once_live()
+            if sequel is not None and sequel.replicas:
+                await Converger(self._parts).converge(cutover.release.app)
+            try:
+                await self.follow_up(cutover.progress.deploy)
+            except LockstepError as error:
+                cutover.story.trouble(f"live, and not all is done yet: {explain(error)}; it is tried again")
 
         task = asyncio.create_task(whole(), name=f"deploy {cutover.progress.deploy.id}")
         try:
@@ -250,7 +280,13 @@ class Deployer:
             await see_through(self._end_of(task))
             if not begun:
                 await see_through(cutover.undo(error))
+            if cutover.committed and self._was_cancelled(cutover.progress.deploy) and task.exception() is None:
+                return  # it was past its commit point when the cancellation came
             raise
+
+    def _was_cancelled(self, deploy: Deploy) -> bool:
+        """By `cancel` or `stop`, and not by the end of its session."""
+        return self._attempts[deploy.id].cancelled_by is not None
 
     async def _end_of(self, task: asyncio.Task[None]) -> None:
         await asyncio.gather(task, return_exceptions=True)
@@ -259,10 +295,16 @@ class Deployer:
         """End a deploy that did not reach the paragraph; the paragraph closes its own."""
         if progress.deploy.state not in (DeployState.QUEUED, DeployState.BUILDING):
             return
-        cancelled = isinstance(error, asyncio.CancelledError)
-        state = DeployState.CANCELLED if cancelled else DeployState.FAILED
-        reason = f"cancelled by {by or 'its client, who went away'}" if cancelled else explain(error)
+        if isinstance(error, asyncio.CancelledError):
+            state, reason = DeployState.CANCELLED, f"cancelled by {by or 'its client, who went away'}"
+        else:  # one that gave way to another is nothing that anybody has to mend
+            gave_way = isinstance(error, Superseded | Locked)
+            state, reason = DeployState.CANCELLED if gave_way else DeployState.FAILED, explain(error)
         move(self._parts, progress, state, error=reason)
+
+
+async def _move_no_ref(deploy: Deploy) -> None:
+    raise LockstepError(f"there are no repositories here, in which a ref of {deploy.app} could be moved")
 
 
 def _phase_of(error: LockstepError) -> str:

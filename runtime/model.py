@@ -330,6 +330,14 @@ class DeployState(StrEnum):
         return self in (DeployState.LIVE, DeployState.FAILED, DeployState.CANCELLED)
 
 
+class Sequel(Value):
+    """What is to be so once a deploy is live, and is no part of its release."""
+
+    ref: str | None = None  # of the app's repository, to be at the deploy's commit
+    branch: str | None = None  # that deploys from then on
+    replicas: dict[str, int | None] = Field(default_factory=dict)  # process -> how many run, None: its manifest's
+
+
 class Deploy(Value):
     """One attempt to make a release live, and how it went."""
 
@@ -346,6 +354,7 @@ class Deploy(Value):
     error: str | None = None
     phases: dict[str, float] = Field(default_factory=dict)  # phase -> seconds
     worker_pause: float | None = None  # seconds during which no worker ran; None: none was stopped, or it is not known
+    sequel: Sequel | None = None  # what is still to be done, once it is live
 
     @property
     def cut_over(self) -> float:

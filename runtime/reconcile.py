@@ -11,6 +11,7 @@ from typing import Any, Final
 from runtime import names
 from runtime.converge import Converger
 from runtime.deployer import Deployer
+from runtime.ending import tell_failure, tell_success
 from runtime.errors import LockstepError, explain
 from runtime.logbook.telling import tell_log
 from runtime.model import Deploy, DeployState
@@ -72,6 +73,7 @@ class Reconciler:
             (self._platform, "router and redis"),
             (self._apps, "apps"),
             (self._routes, "routes"),
+            (self._sequels, "what follows live deploys"),
         ):
             try:
                 await work()
@@ -162,34 +164,57 @@ class Reconciler:
         """Finish or undo a deploy that was under way when the server stopped."""
         progress = Progress(deploy, time.monotonic())
         stopped_in = deploy.state.value
-        try:
-            if deploy.state in (DeployState.QUEUED, DeployState.BUILDING):
-                move(self._parts, progress, DeployState.FAILED, error=f"the server stopped in {stopped_in}")
-            elif committed(deploy.state) and not self._overtaken(deploy):
-                await self._finish(progress)
-            elif deploy.state is DeployState.RETIRE:
-                move(self._parts, progress, DeployState.LIVE)  # what it left is no longer its to remove
-            else:
-                await self._undo(progress)
-        except LockstepError as error:
-            if not progress.deploy.state.ended:
-                log.warning("deploy %d of %s could not be ended: %s", deploy.id, deploy.app, explain(error))
-                self._record(deploy.app, "recover", f"deploy {deploy.id}, stopped in {stopped_in}", explain(error))
-                return
+        with self._deployer.logs.open(deploy.app, deploy.id) as kept:
+            story = Story(kept.write)
+            tell_log(self._parts, story, lambda: progress.deploy)
+            story.trouble(f"the server stopped in {stopped_in}; this is the next one")
+            try:
+                await self._end_by_state(progress, story)
+            except LockstepError as error:
+                if not progress.deploy.state.ended:
+                    log.warning("deploy %d of %s could not be ended: %s", deploy.id, deploy.app, explain(error))
+                    story.trouble(f"it is not ended yet, which is tried again: {explain(error)}")
+                    self._record(deploy.app, "recover", f"deploy {deploy.id}, stopped in {stopped_in}", explain(error))
+                    return
+                tell_failure(story, deploy.app, error)
         how = progress.deploy.state.value
         self._record(deploy.app, "recover", f"deploy {deploy.id}, stopped in {stopped_in}: {how}", "ok")
+
+    async def _end_by_state(self, progress: Progress, story: Story) -> None:
+        deploy = progress.deploy
+        if deploy.state in (DeployState.QUEUED, DeployState.BUILDING):
+            move(self._parts, progress, DeployState.FAILED, error=f"the server stopped in {deploy.state.value}")
+            story.trouble(f"nothing was changed; next: push again, 'deploys {deploy.app}' shows what was tried")
+        elif committed(deploy.state) and not self._overtaken(deploy):
+            await self._finish(progress, story)
+        elif deploy.state is DeployState.RETIRE:
+            move(self._parts, progress, DeployState.LIVE)  # what it left is no longer its to remove
+            story.headline(f"{deploy.app} v{deploy.release} was live, until another release followed it")
+        else:
+            await self._undo(progress)
+            live = "nothing is live" if deploy.previous is None else f"v{deploy.previous} stays live"
+            story.trouble(f"undone: {live}; next: push again, 'deploys {deploy.app}' shows what was tried")
+
+    async def _sequels(self) -> None:
+        """Do what was to follow deploys that are live, and was not done."""
+        with self._parts.store.read() as tx:
+            left = tx.deploys.to_follow()
+        for deploy in left:
+            async with self._deployer.locks.quietly(deploy.app) as free:
+                if free:
+                    await self._deployer.follow_up(deploy)
 
     def _overtaken(self, deploy: Deploy) -> bool:
         with self._parts.store.read() as tx:
             return overtaken(tx, deploy)
 
-    async def _finish(self, progress: Progress) -> None:
+    async def _finish(self, progress: Progress, story: Story) -> None:
         assert progress.deploy.release is not None
         with self._parts.store.read() as tx:
             release = tx.releases.get(progress.deploy.app, progress.deploy.release)
-        story = Story(log.info)
-        tell_log(self._parts, story, lambda: progress.deploy)
         await Cutover(self._parts, progress, release, story).run()
+        spent = sum(progress.deploy.phases.values())
+        tell_success(story, self._parts.settings, progress.deploy, release, seconds=spent)
 
     async def _undo(self, progress: Progress) -> None:
         if progress.deploy.state is not DeployState.UNDOING:

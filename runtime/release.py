@@ -25,6 +25,7 @@ from runtime.faults import fault_point
 from runtime.model import AppSpec, Deploy, DeployState, Health, Process, Release, WorkerFailure
 from runtime.parts import Parts, hosts_of, place_of, route_in, scaled
 from runtime.proof import Proof
+from runtime.sequel import carry_out
 from runtime.store import Transaction
 from runtime.story import Story
 from runtime.waiting import see_through, ticks, together
@@ -79,6 +80,8 @@ def move(parts: Parts, progress: Progress, state: DeployState, **changes: object
     """
     with parts.store.write() as tx:
         deploy = _moved(parts, progress, state, changes)
+        if state is DeployState.RETIRE and deploy.sequel is not None:  # from here nothing undoes it
+            deploy = deploy.model_copy(update={"sequel": carry_out(tx, deploy.app, deploy.sequel)})
         tx.deploys.record(deploy, parts.clock())
         if state is DeployState.SWITCH:
             _make_current(tx, deploy, deploy.release, parts.clock())

@@ -15,8 +15,9 @@ from runtime.deployer import Deployer, Draft, Outcome
 from runtime.errors import LockstepError, ManifestError, UsageError
 from runtime.layer import DeployJob, Layer, ScheduledJob, WorkerJob, base_of, merge
 from runtime.locks import Locked
-from runtime.model import WEB, Deploy, Release, WorkerFailure
+from runtime.model import WEB, Deploy, Release, Sequel, WorkerFailure
 from runtime.parts import Parts
+from runtime.sequel import carry_out
 from runtime.sizes import Size
 from runtime.store import Transaction
 from runtime.story import Story
@@ -124,14 +125,8 @@ async def update_app(
         after = config_after(app, config, change)
         return Draft(live.commit, live.image, base_of(live), describe(change), after, layer_after(layer, change))
 
-    async def once_live() -> None:
-        with parts.store.write() as tx:
-            _write_rest(tx, app, change)
-        if change.replicas is not None or change.unset_replicas:
-            await Converger(parts).converge(app)
-
     return await deployer.deploy(
-        app, kind="config", who=who, commit=current.commit, make=make, story=story, once_live=once_live
+        app, kind="config", who=who, commit=current.commit, make=make, story=story, sequel=sequel_of(change)
     )
 
 
@@ -144,7 +139,7 @@ async def _without_release(parts: Parts, deployer: Deployer, app: str, change: C
             live = tx.apps.get(app).current_release is not None
             if not live:
                 put(tx, app, change, who, parts)
-            _write_rest(tx, app, change)
+            carry_out(tx, app, sequel_of(change))
         if live and (change.replicas is not None or change.unset_replicas):
             await Converger(parts).converge(app)
 
@@ -155,13 +150,10 @@ def put(tx: Transaction, app: str, change: Change, who: str, parts: Parts) -> No
     tx.apps.replace_config(app, config_after(app, tx.apps.config(app), change), who, parts.clock(), describe(change))
 
 
-def _write_rest(tx: Transaction, app: str, change: Change) -> None:
-    if change.branch is not None:
-        tx.apps.set_branch(app, change.branch)
-    if change.replicas is not None:
-        tx.apps.set_scale(app, WEB, change.replicas)
-    if change.unset_replicas:
-        tx.apps.unset_scale(app, WEB)
+def sequel_of(change: Change) -> Sequel:
+    """What is no part of a release."""
+    asked = change.replicas is not None or change.unset_replicas
+    return Sequel(branch=change.branch, replicas={WEB: change.replicas} if asked else {})
 
 
 def create_app(parts: Parts, apps: Apps, name: str, change: Change, who: str) -> None:
@@ -171,8 +163,7 @@ def create_app(parts: Parts, apps: Apps, name: str, change: Change, who: str) ->
 
     def settings(tx: Transaction) -> None:
         put(tx, name, change, who, parts)
-        if change != Change():
-            _write_rest(tx, name, change)
+        carry_out(tx, name, sequel_of(change))
 
     apps.create(name, settings)
 

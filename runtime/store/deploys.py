@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from runtime.errors import LockstepError
-from runtime.model import Deploy, DeployState
+from runtime.model import Deploy, DeployState, Sequel
 from runtime.store import schema
 from runtime.store.rows import Rows
 
@@ -18,7 +18,16 @@ ENDED = tuple(state.value for state in DeployState if state.ended)
 
 
 class Deploys(Rows):
-    def begin(self, app: str, kind: str, who: str, commit: str | None, previous: int | None, now: datetime) -> Deploy:
+    def begin(
+        self,
+        app: str,
+        kind: str,
+        who: str,
+        commit: str | None,
+        previous: int | None,
+        now: datetime,
+        sequel: Sequel | None = None,
+    ) -> Deploy:
         number = self._add(
             insert(schema.deploys).values(
                 app=app,
@@ -29,6 +38,7 @@ class Deploys(Rows):
                 previous=previous,
                 started_at=now,
                 phases="{}",
+                sequel=_json(sequel),
             )
         )
         return self.get(number)
@@ -51,6 +61,16 @@ class Deploys(Rows):
         query = select(schema.deploys).where(DEPLOY.state.not_in(ENDED)).order_by(DEPLOY.id)
         return [_deploy(row) for row in self._all(query)]
 
+    def to_follow(self) -> list[Deploy]:
+        """Those that are live and have something left to be done, oldest first."""
+        query = select(schema.deploys).where(DEPLOY.state == DeployState.LIVE.value, DEPLOY.sequel.is_not(None))
+        return [_deploy(row) for row in self._all(query.order_by(DEPLOY.id))]
+
+    def followed(self, deploy: Deploy) -> None:
+        """All is done that was to follow a deploy, and with it what was to follow those of its app before."""
+        where = (DEPLOY.app == deploy.app, DEPLOY.id <= deploy.id, DEPLOY.sequel.is_not(None))
+        self._change(update(schema.deploys).where(*where).values(sequel=None))
+
     def journal(self, number: int) -> list[tuple[datetime, DeployState]]:
         entry = schema.journal.c
         query = select(entry.at, entry.state).where(entry.deploy == number).order_by(entry.id)
@@ -69,9 +89,14 @@ class Deploys(Rows):
                 error=deploy.error,
                 phases=json.dumps(deploy.phases),
                 worker_pause=deploy.worker_pause,
+                sequel=_json(deploy.sequel),
             )
         )
         self._change(insert(schema.journal).values(deploy=deploy.id, at=now, state=deploy.state.value))
+
+
+def _json(sequel: Sequel | None) -> str | None:
+    return None if sequel is None else sequel.model_dump_json()
 
 
 def _deploy(row: Row[Any]) -> Deploy:
@@ -89,4 +114,5 @@ def _deploy(row: Row[Any]) -> Deploy:
         error=row.error,
         phases=json.loads(row.phases),
         worker_pause=row.worker_pause,
+        sequel=None if row.sequel is None else Sequel.model_validate_json(row.sequel),
     )

@@ -145,6 +145,7 @@ deploys = Table(
     Column("error", Text),
     Column("phases", Text, nullable=False, default="{}"),
     Column("worker_pause", Float),  # seconds
+    Column("sequel", Text),  # JSON of model.Sequel: what is to be done once it is live, until it was
     Index("deploys_by_app", "app", "id"),
     sqlite_autoincrement=True,
 )

@@ -24,7 +24,7 @@ from runtime.store.releases import Releases
 from runtime.store.runs import Runs
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-NEWEST = "0002"  # the format that this code reads and writes
+NEWEST = "0003"  # the format that this code reads and writes
 BUSY_DEADLINE = 10.0  # seconds that one process waits for the other's transaction
 
 

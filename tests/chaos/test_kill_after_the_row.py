@@ -38,6 +38,16 @@ def test_a_recovery_that_is_killed_is_recovered_too(instance: Instance, live: Wo
         assert unsettled(instance, APP, PROCESSES) == []
 
 
+def test_what_follows_a_deploy_is_done_by_the_next_server(instance: Instance, live: Work) -> None:
+    restart(instance, fault="start:after")
+    assert instance.ssh("apps:update", APP, "--env", "X=1", "--replicas", "2").code != 0
+    restart(instance)
+    assert instance.json("deploys", APP)[0]["state"] == "live"
+    assert unsettled(instance, APP, {**PROCESSES, "web": 2}) == []
+    assert instance.ssh("apps:update", APP, "--unset-replicas").code == 0
+    assert unsettled(instance, APP, PROCESSES) == []
+
+
 @pytest.mark.parametrize("point", ["undoing:before", "undoing:after"])
 def test_a_server_killed_while_it_undoes_a_deploy_goes_on_undoing(instance: Instance, live: Work, point: str) -> None:
     """The row was the new release's already, and its worker ran, when that worker ended."""
