@@ -11,12 +11,11 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from builder.ignore import DOCKERIGNORE, ignore_rules
+from builder.ignore import ignore_rules
 from builder.source import CommitSource, Entry
 from runtime.model import MIB
 
 CHUNK: Final = MIB // 2  # bytes that are sent at once, about
-ALWAYS: Final = ("Dockerfile", DOCKERIGNORE)  # Docker sends them even when they are ignored
 _BLOCK: Final = tarfile.BLOCKSIZE
 _NAME: Final = 100  # bytes that fit into a plain header
 _HEADER: Final = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
@@ -49,7 +48,7 @@ def _wanted(source: CommitSource, extra: Mapping[str, bytes]) -> Iterator[tuple[
     for entry in source.entries():
         if entry.path in taken or (extra and any(parent in extra for parent in _parents(entry.path))):
             continue
-        if entry.path in ALWAYS or not rules.ignores(entry.path):
+        if not rules.ignores(entry.path):
             yield entry.path, entry
 
 

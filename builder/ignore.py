@@ -16,6 +16,7 @@ from runtime.errors import SourceError
 
 DOCKERIGNORE: Final = ".dockerignore"
 SLUGIGNORE: Final = ".slugignore"
+_READ_ALWAYS: Final = ("!Dockerfile", f"!{DOCKERIGNORE}")  # Docker reads them whatever .dockerignore says
 GlobParser = Callable[[str], Glob | None]
 _SIZE_LIMIT: Final = 16_384  # places of all patterns of one file
 _STATE_LIMIT: Final = 20_000  # states that are remembered
@@ -124,8 +125,13 @@ class Rules:
 
 
 def ignore_rules(source: Source) -> Rules:
-    """The rules in the root of `source`. Raises SourceError, naming file and line, for a pattern that is wrong."""
+    """The rules in the root of `source`. Raises SourceError, naming file and line, for a pattern that is wrong.
+
+    `.dockerignore` leaves out neither itself nor the Dockerfile.
+    """
     docker = _globs(DOCKERIGNORE, source, docker_glob)
+    if docker:
+        docker += [glob for line in _READ_ALWAYS if (glob := docker_glob(line)) is not None]
     slug = _globs(SLUGIGNORE, source, slug_glob)
     negated = [glob for glob in slug if glob.negated]
     warnings = tuple(f"{SLUGIGNORE} can't bring files back with '!': '{glob.text}' is not applied" for glob in negated)

@@ -70,6 +70,17 @@ def test_files_that_are_ignored_are_not_seen() -> None:
     assert found.warnings == (".slugignore can't bring files back with '!': '!x' is not applied",)
 
 
+@pytest.mark.parametrize("ignored", ["**/Dockerfile*", "Dockerfile", "*\n!index.html\n"])
+def test_a_dockerfile_that_dockerignore_names_is_seen(ignored: str) -> None:
+    files = {".dockerignore": ignored, "Dockerfile": "FROM x", "requirements.txt": "", "index.html": ""}
+    assert plan(files, spec(process=web(None))).languages == ("dockerfile",)
+
+
+def test_a_dockerfile_that_slugignore_names_is_not_seen() -> None:
+    files = {".slugignore": "Dockerfile", ".dockerignore": "x", "Dockerfile": "FROM x", "requirements.txt": ""}
+    assert plan(files).languages == ("python 3.11",)
+
+
 def test_the_apps_own_dockerfile_is_used_as_it_is() -> None:
     text = "# syntax=x\nFROM scratch\nRUN $(anything)\n"
     build = Build(languages=(Language.DOCKERFILE,), steps=("make",))
