@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,26 +12,43 @@ from typing import IO, Final
 
 from runtime.folders import move_folder
 
-LIMIT: Final = 5 * 1024 * 1024  # characters of one deploy's log; what comes after is not kept
+LIMIT: Final = 5 * 1024 * 1024  # characters of one deploy's log; of what comes after only the end is kept
+END_LIMIT: Final = 256 * 1024  # characters of that end
 TAIL_LIMIT: Final = 64 * 1024  # bytes of the end of a log that are looked at for its last lines
-CUT: Final = "(the log of this deploy is cut here)"
+CUT: Final = "(the log of this deploy is too long to be kept whole: lines are left out here)"
 
 
 class DeployLog:
-    """The log of a deploy under way."""
+    """The log of a deploy under way: its head is on disk at once, its end, if it is a long one, when it is closed."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self._size = 0
+        self._end: deque[str] = deque()
+        self._end_size = 0
+        self._is_cut = False
         self._grown = asyncio.Event()
 
     def write(self, line: str) -> None:
         if self._size >= LIMIT:
-            return
-        self._size += self._file.write(line + "\n")
-        if self._size >= LIMIT:
+            self._hold(line)
+        else:
+            self._size += self._file.write(line + "\n")
+            self.stir()
+
+    def close(self) -> None:
+        """Write what is held of the end."""
+        if self._is_cut:
             self._file.write(CUT + "\n")
+        self._file.writelines(line + "\n" for line in self._end)
         self.stir()
+
+    def _hold(self, line: str) -> None:
+        self._end.append(line)
+        self._end_size += len(line)
+        while self._end_size > END_LIMIT and len(self._end) > 1:
+            self._end_size -= len(self._end.popleft())
+            self._is_cut = True
 
     def stir(self) -> None:
         """Wake who follows."""
@@ -50,7 +68,7 @@ class DeployLogs:
 
     @contextmanager
     def open(self, app: str, deploy: int) -> Iterator[DeployLog]:
-        """The log of a deploy that begins; lines are on disk as soon as they are written."""
+        """The log of a deploy that begins."""
         path = self.path(app, deploy)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", buffering=1) as file:
@@ -59,7 +77,7 @@ class DeployLogs:
                 yield log
             finally:
                 del self._open[deploy]
-                log.stir()
+                log.close()
 
     async def until_closed(self, deploy: int) -> None:
         """Return when nothing more is written to the log of a deploy."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from runtime import names
 from runtime.engine.client import Engine
 from runtime.engine.events import Events
-from runtime.engine.logs import LogLine, container_logs
+from runtime.engine.logs import LogLine, Relay
 from runtime.engine.specs import Spec, content_hash, differs, stamped
 from runtime.engine.swarm import NEW_SWARM, Swarm, SwarmState, swarm_in
 from runtime.engine.tasks import COMING, Service, Task, service_in, task_in
@@ -309,21 +309,19 @@ class Fleet:
     ) -> int | None:
         """Run a container to its end, tell each line it writes, remove it; its exit code, None when it timed out.
 
+        Of a log that can not be told whole in time the last lines are told in any case.
         After `timeout` seconds it gets SIGTERM, after `grace` more SIGKILL.
         """
         container = await self.create_container(name, spec)
         try:
             await self.engine.post(f"/containers/{container}/start")
-            reader = asyncio.create_task(self._tell_lines(container, on_line))
+            relay = Relay(self.engine, container, on_line)
             try:
                 code = await self._end_of(container, timeout, grace)
-                await asyncio.wait({reader}, timeout=LOG_SLACK)
-                if reader.done():
-                    reader.result()
+                await relay.finish(LOG_SLACK)
                 return code
             finally:
-                reader.cancel()  # when it is left early: the container still writes
-                await asyncio.gather(reader, return_exceptions=True)
+                await relay.leave()  # when it is left early: the container still writes
         finally:
             await see_through(self.remove_container(container))
 
@@ -339,11 +337,6 @@ class Fleet:
         """Wait for the container's end."""
         async with self.engine.request("POST", f"/containers/{container}/wait", streaming=True) as response:
             return int((await response.json(content_type=None))["StatusCode"])
-
-    async def _tell_lines(self, container: str, on_line: Callable[[LogLine], None]) -> None:
-        with suppress(NotFound):
-            async for line in container_logs(self.engine, container, follow=True):
-                on_line(line)
 
     def _labels(self, app: Handle | None) -> list[str]:
         wanted = [f"{names.INSTANCE}={self.instance}"]

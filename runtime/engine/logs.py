@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,9 @@ from runtime.errors import EngineError, NotFound
 
 HEADER: Final = 8  # bytes: stream number, three zeros, length big-endian
 TAIL_DEADLINE: Final = 10.0  # seconds for the last lines of a log, which nothing is to wait for
+LAST: Final = 200  # lines that are told of the end of a log when it is too long to be told whole
+CUT: Final = "(lines are left out here: the log is too long to be told whole)"
+UNREAD: Final = f"(the end of the log could not be read within {TAIL_DEADLINE:g} s)"
 LONGEST_LINE: Final = 64 * 1024  # bytes; a longer line is cut into several
 
 
@@ -69,6 +72,52 @@ async def log_tail(engine: Engine, container: str, lines: int = 20) -> tuple[str
         return (f"(the log could not be read within {TAIL_DEADLINE:g} s)",)
     except EngineError as error:
         return (f"(the log can not be read: {error})",)
+
+
+class Relay:
+    """Tells the lines of a container from its start on, as they come."""
+
+    def __init__(self, engine: Engine, container: str, tell: Callable[[LogLine], None]) -> None:
+        self._engine = engine
+        self._container = container
+        self._tell = tell
+        self._told = ""  # the moment of the last line that was told
+        self._reading = asyncio.create_task(self._follow())
+
+    async def finish(self, seconds: float) -> None:
+        """The rest, once the container has ended: all that is read within `seconds`, and its last lines in any case.
+
+        Raises EngineError.
+        """
+        await asyncio.wait({self._reading}, timeout=seconds)
+        if self._reading.done():
+            return self._reading.result()
+        await self.leave()
+        try:
+            async with asyncio.timeout(TAIL_DEADLINE):
+                await self._tell_end()
+        except TimeoutError:
+            self._tell(LogLine(self._told, UNREAD, error=True))
+
+    async def leave(self) -> None:
+        """Tell nothing more."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        with suppress(NotFound):
+            async for line in container_logs(self._engine, self._container, follow=True):
+                self._told = line.moment
+                self._tell(line)
+
+    async def _tell_end(self) -> None:
+        with suppress(NotFound):
+            end = [line async for line in container_logs(self._engine, self._container, tail=LAST)]
+            if len(end) == LAST and end[0].moment > self._told:
+                self._tell(LogLine(self._told, CUT, error=True))
+            for line in end:
+                if line.moment > self._told:
+                    self._tell(line)
 
 
 class LineSplitter:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runtime.engine import fleet
 from runtime.engine.fleet import Fleet
 from runtime.engine.logs import LogLine, log_tail
 from runtime.engine.swarm import SwarmState
@@ -194,6 +195,13 @@ async def test_container_runs_once_and_tells_all(rig: Rig) -> None:
     assert [(line.text, line.error) for line in lines if not line.error] == [("one", False), ("three", False)]
     assert [line.text for line in lines if line.error] == ["two"]
     assert all(line.moment.endswith("Z") for line in lines)
+
+
+async def test_end_of_a_log_is_told_however_little_time_there_is(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "LOG_SLACK", 0.0)
+    code, lines = await run(rig, "echo one; echo two; echo the cause; exit 3")
+    assert code == 3
+    assert [line.text for line in lines] == ["one", "two", "the cause"]
 
 
 async def test_container_that_takes_too_long_is_ended(rig: Rig) -> None:

@@ -27,13 +27,23 @@ def test_log_that_is_opened_again_goes_on(tmp_path: Path) -> None:
     assert logs.path("shop", 7).read_text() == "one\ntwo\n"
 
 
-def test_log_is_cut_at_its_limit_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_log_keeps_its_head_and_its_end_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploylog, "LIMIT", 10)
+    monkeypatch.setattr(deploylog, "END_LIMIT", 9)
     logs = DeployLogs(tmp_path)
     with logs.open("shop", 7) as log:
-        for _ in range(5):
-            log.write("1234")
-    assert logs.path("shop", 7).read_text() == "1234\n1234\n(the log of this deploy is cut here)\n"
+        for number in range(1, 8):
+            log.write(f"000{number}")
+    assert logs.path("shop", 7).read_text() == f"0001\n0002\n{deploylog.CUT}\n0006\n0007\n"
+
+
+def test_log_just_over_its_limit_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploylog, "LIMIT", 5)
+    logs = DeployLogs(tmp_path)
+    with logs.open("shop", 7) as log:
+        for line in ("1234", "5678"):
+            log.write(line)
+    assert logs.path("shop", 7).read_text() == "1234\n5678\n"
 
 
 async def test_follower_gets_what_is_there_and_what_comes(tmp_path: Path) -> None:
