@@ -9,7 +9,7 @@ from typing import Final
 from runtime import names
 from runtime.engine import specs
 from runtime.engine.tasks import Service
-from runtime.errors import Conflict, DeadlinePassed, NotFound, RouterError, explain
+from runtime.errors import Conflict, DeadlinePassed, LockstepError, NotFound, RouterError, explain
 from runtime.model import ProcessKind, Release
 from runtime.names import Handle
 from runtime.parts import Parts, place_of, route_in, scaled
@@ -200,12 +200,19 @@ async def _open_redis(parts: Parts, release: Release, network: str) -> list[str]
 
 
 async def _ensure_volume(parts: Parts, release: Release, folder: str) -> bool:
-    """A new volume is opened to every user, since an app's own Dockerfile may run as any."""
-    instance = parts.settings.instance
+    """A new volume is opened to every user, since an app's own Dockerfile may run as any.
+
+    A container that is never started stands for what is not done yet: it is there before the volume, and goes after
+    the opening has succeeded, so whatever interrupts it, the next one begins again. Raises LockstepError.
+    """
+    instance, fleet = parts.settings.instance, parts.fleet
     name = names.volume(instance, release.handle, folder)
-    marks = names.labels(instance, names.SERVICE, app=release.handle)
-    if not await parts.fleet.ensure_volume(name, marks):
+    unopened = f"{name}-unopened"
+    if await fleet.has(f"/volumes/{name}") and not await fleet.has(f"/containers/{unopened}/json"):
         return False
+    marks = names.labels(instance, names.SERVICE, app=release.handle)
+    await fleet.create_container(unopened, {"Image": parts.platform_image, "Labels": marks, "Entrypoint": ["-"]})
+    await fleet.ensure_volume(name, marks)
     spec = {
         "Image": parts.platform_image,
         "Labels": names.labels(instance, names.HOOK, app=release.handle, process="volume"),
@@ -215,7 +222,11 @@ async def _ensure_volume(parts: Parts, release: Release, folder: str) -> bool:
             "Mounts": [{"Type": "volume", "Source": name, "Target": "/volume", "VolumeOptions": {"NoCopy": True}}],
         },
     }
-    await parts.fleet.run_once(f"{name}-open", spec, timeout=30.0, grace=1.0, on_line=lambda _: None)
+    code = await fleet.run_once(f"{name}-open", spec, timeout=30.0, grace=1.0, on_line=lambda _: None)
+    if code != 0:
+        how = "did not end in time" if code is None else f"exited with {code}"
+        raise LockstepError(f"the folder {folder} can not be opened to the app: chmod {how}; look at the engine's disk")
+    await fleet.remove_container(unopened)
     return True
 
 

@@ -129,14 +129,16 @@ class Fleet:
 
         await self.events.until(f"the removal of network {network}", NETWORK_DEADLINE, removed)
 
-    async def ensure_volume(self, name: str, labels: dict[str, str]) -> bool:
-        """True when the volume was made just now."""
+    async def ensure_volume(self, name: str, labels: dict[str, str]) -> None:
+        await self.engine.post("/volumes/create", {"Name": name, "Labels": labels})  # gives the one that is there
+
+    async def has(self, path: str) -> bool:
+        """Whether the engine has the object at this path."""
         try:
-            await self.engine.get(f"/volumes/{name}")
+            await self.engine.get(path)
         except NotFound:
-            await self.engine.post("/volumes/create", {"Name": name, "Labels": labels})
-            return True
-        return False
+            return False
+        return True
 
     # ---- services and their tasks ------------------------------------------------------------------------
 

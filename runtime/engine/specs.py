@@ -145,13 +145,19 @@ def environment(release: Release, process: str, place: Place, *, port: int | Non
 
 
 def mounts(release: Release, instance: str) -> list[Spec]:
-    """The app's durable folders, the same for every process."""
+    """The app's durable folders, the same for every process.
+
+    What the image has there is not copied: it would be the first release's for ever, and take the folder's owner along.
+    """
     return [
         {
             "Type": "volume",
             "Source": names.volume(instance, release.handle, folder),
             "Target": f"{APP_DIR}/{folder}",
-            "VolumeOptions": {"Labels": names.labels(instance, names.SERVICE, app=release.handle)},
+            "VolumeOptions": {
+                "NoCopy": True,
+                "Labels": names.labels(instance, names.SERVICE, app=release.handle),
+            },
         }
         for folder in release.spec.persist
     ]

@@ -27,7 +27,14 @@ http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Page).serve_forev
 """
 FILES = {
     ".paas/app.yaml": "runtime: dockerfile\ndockerfile: Dockerfile\nredis: true\npersist: [data]\n",
-    "Dockerfile": 'FROM lockstep/run:latest\nCOPY web.py ./\nCMD ["python3", "web.py"]\n',
+    "Dockerfile": """\
+FROM lockstep/run:latest
+COPY web.py ./
+USER root
+RUN mkdir data && touch data/of-the-image
+USER 1234
+CMD ["python3", "web.py"]
+""",
     "web.py": WEB,
 }
 # Speaks RESP with nothing but sockets: the words of a command in, the raw answer out.
@@ -117,9 +124,11 @@ def test_an_app_does_not_reach_another_apps_web(instance: Instance, pair: tuple[
     assert f"this is {theirs}" not in answered
 
 
-def test_a_persistent_folder_outlives_a_release_and_is_writable(instance: Instance, pair: tuple[str, str]) -> None:
+def test_a_persistent_folder_begins_empty_is_writable_and_outlives_a_release(
+    instance: Instance, pair: tuple[str, str]
+) -> None:
     app, _ = pair
-    assert inside(web_of(instance, app), "sh", "-c", "id -u; echo kept > /app/data/file") == "1000\n"
+    assert inside(web_of(instance, app), "sh", "-c", "id -u; ls /app/data; echo kept > /app/data/file") == "1234\n"
     assert instance.ssh("config:set", app, "A=b").code == 0
     assert inside(web_of(instance, app), "cat", "/app/data/file") == "kept\n"
 

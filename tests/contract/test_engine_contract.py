@@ -285,10 +285,11 @@ async def test_network_in_use_is_not_removed(rig: Rig) -> None:
 
 async def test_volume_is_made_once(rig: Rig) -> None:
     name, labels = f"{rig.instance}-data", {"lockstep.instance": rig.instance}
-    assert await rig.fleet.ensure_volume(name, labels)
-    assert not await rig.fleet.ensure_volume(name, labels)
-    await rig.fleet.engine.delete(f"/volumes/{name}")
-    assert await rig.fleet.ensure_volume(name, labels)
+    assert not await rig.fleet.has(f"/volumes/{name}")
+    for _ in range(2):
+        await rig.fleet.ensure_volume(name, labels)
+    assert await rig.fleet.has(f"/volumes/{name}")
+    assert (await rig.fleet.engine.get(f"/volumes/{name}"))["Labels"] == labels
 
 
 # ---- instances, events, errors ----------------------------------------------------------------------------------

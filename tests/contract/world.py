@@ -60,6 +60,7 @@ class World:
         self.images: dict[str, set[str]] = {}  # id -> tags
         self.networks: dict[str, Network] = {}
         self.volumes: dict[str, Json] = {}
+        self.opened: set[str] = set()  # the volumes whose folder a `chmod` has opened
         self.containers: dict[str, Container] = {}
         self.watchers: list[Callable[[str], None]] = []
         self.listeners: list[Callable[[Json], None]] = []
@@ -195,6 +196,8 @@ class World:
 
     def _end(self, container: Container, code: int) -> None:
         container.state, container.exit_code = "exited", code
+        if container.words[:1] == ["chmod"] and code == 0:
+            self.opened |= {item["Source"] for item in container.spec["Mounts"]}
         container.done.set()
         container.grown.set()
         self.tell("container", "die", container.labels, container.id)

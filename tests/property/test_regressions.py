@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from runtime import names
 from runtime.deployer import Outcome
 from runtime.errors import LockstepError
 from runtime.model import DeployState
+from runtime.names import Handle
 from tests.contract.fates import Fate, Fates
-from tests.property.plant import APP, Ended, Plant
+from tests.contract.script import Script, Tell
+from tests.property.plant import APP, INSTANCE, Ended, Plant
 from tests.property.test_release_sweep import BAD, GOOD, HOOK, OLD
 from tests.unit.runtime import samples
 
@@ -245,3 +248,40 @@ def test_push_after_one_whose_undoing_could_not_begin(plant: Plant, monkeypatch:
     rest(plant)
     with plant.store.read() as tx:
         assert tx.apps.get(APP).current_release == newest.release.number
+
+
+@pytest.mark.parametrize("fate", [Fate.KILL, Fate.KILL_DONE, Fate.LOSE_DONE, Fate.CANCEL, Fate.ENGINE_DOWN])
+def test_durable_folder_is_open_whatever_befell_its_making(fate: Fate) -> None:
+    """The server dies between the making of the volume and its opening: the next push opens it."""
+    volume = names.volume(INSTANCE, Handle(APP), "data")
+    for number in range(1, 30):
+        plant = Plant()
+        plant.start_server()
+        assert plant.server is not None
+        plant.server.fates.plan = {plant.server.fates.count + number: fate}
+        plant.deploy(*OLD, persist=("data",))
+        plant.recover()
+        again = plant.deploy(*OLD, persist=("data",))
+        assert isinstance(again, Outcome), plant.tell(f"the next push ended as {again!r}")
+        assert volume in plant.world.opened, plant.tell(f"{volume} was never opened (call {number})")
+        rest(plant)
+        left = [container.name for container in plant.world.containers.values() if container.name.startswith(volume)]
+        assert left == [], plant.tell(f"left over: {left}")
+        plant.close()
+
+
+def test_durable_folder_that_can_not_be_opened_fails_the_deploy(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Script, "run", _without_chmod(Script.run))
+    ended = plant.deploy(*OLD, persist=("data",))
+    assert str(ended) == "the folder data can not be opened to the app: chmod exited with 1; look at the engine's disk"
+    monkeypatch.undo()
+    assert isinstance(plant.deploy(*OLD, persist=("data",)), Outcome)
+    assert plant.world.opened == {names.volume(INSTANCE, Handle(APP), "data")}
+    rest(plant)
+
+
+def _without_chmod(run: Callable[[Script, Tell], Awaitable[int]]) -> Callable[[Script, Tell], Awaitable[int]]:
+    async def run_(script: Script, tell: Tell) -> int:
+        return 1 if script.line.startswith("chmod") else await run(script, tell)
+
+    return run_

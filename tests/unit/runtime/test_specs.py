@@ -80,7 +80,8 @@ def test_worker_service() -> None:
         "Source": "lockstep-shop-data",
         "Target": "/app/data",
         "VolumeOptions": {
-            "Labels": {"lockstep.instance": "lockstep", "lockstep.kind": "service", "lockstep.app": "shop"}
+            "NoCopy": True,
+            "Labels": {"lockstep.instance": "lockstep", "lockstep.kind": "service", "lockstep.app": "shop"},
         },
     }
     assert made.pop("Name").startswith("lockstep-shop-send-mail-v1-")
