@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from builder.image import build_image
 from builder.manifest import read_manifest
 from builder.model import BuildPlan, Stack
 from builder.progress import BuildEvent, EventKind
+from builder.shells import has_lines, without_shell
 from builder.source import CommitSource
 from runtime import names
 from runtime.engine.client import Engine
+from runtime.engine.inside import SHELL, has_file, unstarted
 from runtime.errors import BuildError, NotFound
-from runtime.model import AppSpec, Dialect, Image, Manifest
+from runtime.model import AppSpec, Dialect, Image, Language, Manifest
 from runtime.names import Handle
 from runtime.story import Story
 
@@ -70,7 +73,8 @@ async def build_commit(
         plan = await asyncio.to_thread(plan_build, manifest.spec, root, stack, cache_scope=order.cache_scope)
         _tell_plan(story, plan)
         image = await _build_image(engine, order, root, plan, story)
-    return Built(await _described(engine, image, plan, manifest.spec, story), manifest.spec)
+    described = await _described(engine, image, plan, manifest.spec, story)
+    return Built(described, await _runnable(engine, order, described, manifest.spec, story))
 
 
 async def plan_commit(stack: Stack, order: Order, story: Story) -> tuple[AppSpec, BuildPlan]:
@@ -138,6 +142,18 @@ async def _described(engine: Engine, image: str, plan: BuildPlan, spec: AppSpec,
         command=plan.command,
         root=spec.build.root,
     )
+
+
+async def _runnable(engine: Engine, order: Order, image: Image, spec: AppSpec, story: Story) -> AppSpec:
+    """The spec, with its commands as this image can run them. Raises BuildError for one that it can not."""
+    if Language.DOCKERFILE.value not in image.languages or not has_lines(spec):
+        return spec
+    name = names.one_off(order.instance, order.app, "shell", secrets.token_hex(4))
+    async with unstarted(engine, image.id, name, names.labels(order.instance, names.HOOK, app=order.app)):
+        if await has_file(engine, name, SHELL):
+            return spec
+    story.detail(f"the image has no {SHELL}: commands are run without a shell")
+    return without_shell(spec)
 
 
 def _tell(story: Story, event: BuildEvent) -> None:

@@ -109,10 +109,10 @@ class Language(StrEnum):
 
 
 class Shell(StrEnum):
-    """How a command line is run."""
+    """How a command line is run; the dialects have their own words for the same shell."""
 
-    SH = "sh"  # sh -c
-    BASH = "bash"  # bash -c
+    SH = "sh"  # bash -c where the image has it, else sh -c
+    BASH = "bash"  # the same
     EXEC = "exec"  # split into words, no shell
 
 

@@ -233,11 +233,9 @@ def _memory_ceiling(limits: Limits) -> int:
 def in_shell(line: str, shell: Shell) -> tuple[str, ...]:
     """The words that run `line` so that its last command takes the place of the shell and gets the signals.
 
-    bash does that by itself, dash does not (it stays, dies of SIGTERM, and the command is killed without
-    grace), so `sh` means bash wherever the image has it.
+    bash and BusyBox do that by themselves, dash does not (it stays, dies of SIGTERM, and the command is killed without
+    grace), so both shells mean bash wherever the image has it.
     """
     if shell is Shell.EXEC:
         return tuple(shlex.split(line))
-    if shell is Shell.BASH:
-        return ("/bin/bash", "-c", line)
     return ("/bin/sh", "-c", 'command -v bash >/dev/null && exec bash -c "$0"; exec sh -c "$0"', line)

@@ -1,23 +1,21 @@
-"""What is in the image of a release, looked up in a container of it that is made, never started, and removed."""
+"""What is in the image of a release."""
 
 from __future__ import annotations
 
 import io
 import re
 import tarfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from runtime import names
 from runtime.engine.client import Engine
+from runtime.engine.inside import SHELL, has_file, unstarted
 from runtime.errors import EngineError, LockstepError, NotFound
 from runtime.model import MIB, Release
 from runtime.parts import Parts
 from runtime.runs.describe import DOCKERFILE
-from runtime.waiting import see_through
 
-SHELL: Final = "/bin/sh"
 USERS: Final = "/etc/passwd"
 USERS_LIMIT: Final = MIB  # bytes of an image's list of users
 STEP: Final = 64 * 1024
@@ -30,14 +28,6 @@ async def has_shell(parts: Parts, release: Release, name: str) -> bool:
         return True
     async with _unstarted(parts, release, name):
         return await has_file(parts.fleet.engine, name, SHELL)
-
-
-async def has_file(engine: Engine, container: str, path: str) -> bool:
-    try:
-        async with engine.request("HEAD", f"/containers/{container}/archive", {"path": path}):
-            return True
-    except NotFound:
-        return False
 
 
 async def owner_of(parts: Parts, release: Release, name: str) -> str:
@@ -56,15 +46,9 @@ async def owner_of(parts: Parts, release: Release, name: str) -> str:
     raise LockstepError(f"the image of {release.app} runs as '{known[:40]}', which it does not know: its USER is wrong")
 
 
-@asynccontextmanager
-async def _unstarted(parts: Parts, release: Release, name: str) -> AsyncIterator[None]:
+def _unstarted(parts: Parts, release: Release, name: str) -> AbstractAsyncContextManager[None]:
     labels = names.labels(parts.settings.instance, names.ONE_OFF, app=release.handle)
-    spec = {"Image": release.image.id, "Entrypoint": ["-"], "Labels": labels, "NetworkDisabled": True}
-    try:
-        await see_through(parts.fleet.engine.post("/containers/create", spec, name=name))
-        yield
-    finally:
-        await see_through(parts.fleet.remove_container(name))
+    return unstarted(parts.fleet.engine, release.image.id, name, labels)
 
 
 async def _read(engine: Engine, container: str, path: str, limit: int) -> str:

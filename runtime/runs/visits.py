@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.engine.attach import start_exec
+from runtime.engine.inside import SHELL, has_file
 from runtime.errors import LockstepError, UsageError, explain
 from runtime.model import WEB
 from runtime.parts import Parts
 from runtime.runs.consoles import Console, ExecConsole
 from runtime.runs.describe import base_of, exec_of
-from runtime.runs.images import SHELL, has_file
 from runtime.runs.values import Command, Tty
 from runtime.waiting import see_through
 
