@@ -89,10 +89,10 @@ class DeployError(LockstepError):
 
 
 class DeadlinePassed(LockstepError):
-    """A named wait took longer than its deadline."""
+    """A named wait took longer than its deadline; `advice` is the next step, where there is one."""
 
-    def __init__(self, waiting_for: str, seconds: float) -> None:
-        super().__init__(f"{waiting_for} did not happen within {seconds:g} s")
+    def __init__(self, waiting_for: str, seconds: float, advice: str | None = None) -> None:
+        super().__init__(f"{waiting_for} did not happen within {seconds:g} s{f': {advice}' if advice else ''}")
         self.waiting_for = waiting_for
         self.seconds = seconds
 

@@ -18,7 +18,7 @@ import aiohttp
 
 from runtime import names
 from runtime.engine.fleet import Fleet
-from runtime.errors import DeadlinePassed, EngineError, RouterError
+from runtime.errors import EngineError, RouterError
 from runtime.names import Handle
 from runtime.routes import (
     AUTHORITY,
@@ -49,10 +49,11 @@ Plan = tuple[tuple[Route, ...], frozenset[Handle]]  # the routes there should be
 
 @dataclass(frozen=True)
 class Answer:
-    """What one question to one replica gave; `status` is None when nothing answered on the port."""
+    """What one question to one replica gave; `status` is None when no answer came."""
 
     status: int | None
     body: str = ""
+    late: bool = False  # it was asked and had not answered when the time was up
 
     def healthy(self, path: str | None) -> bool:
         """Without a path any answer shows that it listens; with one, 2xx and 3xx do."""
@@ -174,7 +175,9 @@ class Router:
                 if UNREACHED in response.headers:
                     return Answer(None)
                 return Answer(response.status, (await response.content.read(400)).decode(errors="replace"))
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except TimeoutError:
+            return Answer(None, late=True)
+        except (aiohttp.ClientError, OSError):
             return Answer(None)
 
     async def authority(self) -> str:
@@ -262,29 +265,3 @@ class Router:
 
 def _socket(path: Path) -> aiohttp.UnixConnector:
     return aiohttp.UnixConnector(str(path))
-
-
-async def until_healthy(
-    router: Router, addresses: tuple[str, ...], port: int, host: str, path: str | None, deadline: float
-) -> None:
-    """Ask every replica until each has answered well once. Raises DeadlinePassed with the last answers."""
-    last: dict[str, Answer] = {}
-
-    async def one(address: str) -> bool:
-        last[address] = await router.ask(address, port, host, path, deadline=5.0)
-        return last[address].healthy(path)
-
-    async def all_well() -> bool | None:
-        return True if all(await asyncio.gather(*map(one, addresses))) else None
-
-    try:
-        await router._fleet.events.until("a healthy web", deadline, all_well)
-    except DeadlinePassed:
-        raise DeadlinePassed(_describe(port, path, last), deadline) from None
-
-
-def _describe(port: int, path: str | None, last: dict[str, Answer]) -> str:
-    worst = next((answer for answer in last.values() if not answer.healthy(path)), Answer(None))
-    if worst.status is None:
-        return f"an answer of web on port {port}"
-    return f"an answer below 400 of web at {path} (the last one was {worst.status})"

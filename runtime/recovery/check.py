@@ -13,7 +13,6 @@ from runtime.frontdoor import Welcome, ask_front_door
 from runtime.model import Health, Process, ProcessKind, Release
 from runtime.parts import Parts, hosts_of, route_in, scaled
 from runtime.proof import SETTLE_SLACK, Proof
-from runtime.router import until_healthy
 from runtime.waiting import ticks, together
 
 AT_ONCE: Final = 8  # apps that are looked at side by side
@@ -68,7 +67,7 @@ async def _process(parts: Parts, release: Release, process: Process) -> str:
     seen = f"{process.name} x{process.replicas} runs"
     if process.kind is not ProcessKind.WEB or not tasks or process.port is None:
         return seen
-    return f"{seen}, {await _answering(parts, release, process, process.port, tasks)}"
+    return f"{seen}, {await _answering(parts, release, process, process.port, service, tasks)}"
 
 
 async def _running(parts: Parts, service: Service, replicas: int) -> list[Task]:
@@ -91,7 +90,9 @@ async def _steady(parts: Parts, service: Service, tasks: list[Task]) -> None:
     await parts.fleet.events.until(f"{service.process} to settle", parts.settings.settle + SETTLE_SLACK, look)
 
 
-async def _answering(parts: Parts, release: Release, web: Process, port: int, tasks: list[Task]) -> str:
+async def _answering(
+    parts: Parts, release: Release, web: Process, port: int, service: Service, tasks: list[Task]
+) -> str:
     """Each replica answers, and so does the router's published port in its place."""
     host = hosts_of(parts.settings, release)[0]
     health = web.health or Health()
@@ -99,7 +100,7 @@ async def _answering(parts: Parts, release: Release, web: Process, port: int, ta
     if not addresses:
         raise LockstepError("web has no address on the network of its app")
     deadline = health.deadline or parts.settings.health_deadline
-    await until_healthy(parts.router, addresses, port, host, health.path, deadline)
+    await Proof(parts).until_answered(service, port, addresses, host, health.path, deadline)
     with parts.store.read() as tx:
         wanted = route_in(tx, parts.settings, release)
     if wanted is None or await parts.router.target(release.handle) != wanted.target:
