@@ -134,6 +134,8 @@ async def _described(engine: Engine, image: str, plan: BuildPlan, spec: AppSpec,
         raise BuildError("web has no command: give one with 'start' in the manifest, or CMD in the Dockerfile")
     if not found["Config"].get("User"):
         story.trouble("the image runs as root: name a user with USER in the Dockerfile")
+    if (found["Config"].get("Healthcheck") or {}).get("Test", ["NONE"]) != ["NONE"]:
+        story.trouble("HEALTHCHECK of the image is not used: the manifest says how web is asked")
     return Image(
         id=image,
         languages=plan.languages,

@@ -22,6 +22,8 @@ RESTART_DELAY: Final = 1.0  # seconds between the end of a process and its next 
 SOFT_CEILING: Final = 2  # a soft limit may be exceeded so many times before the kernel steps in
 LOG: Final = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 APP_DIR: Final = "/app"
+# The image's own check is about web, and the engine would obey it for workers as well, and end what it calls unhealthy.
+NO_CHECK: Final = {"Test": ["NONE"]}
 
 Spec = dict[str, Any]
 
@@ -51,6 +53,7 @@ def process_service(release: Release, process: Process, place: Place, *, replica
         "Init": True,
         "CapabilityDrop": ["ALL"],
         "StopGracePeriod": int(process.grace * SECOND),
+        "Healthcheck": NO_CHECK,
         "Mounts": mounts(release, place.instance),
     }
     words = command_line(release, process)
@@ -94,6 +97,7 @@ def one_off_container(
         "Entrypoint": list(words),
         "Cmd": [],
         "StopTimeout": int(grace),
+        "Healthcheck": NO_CHECK,
         "HostConfig": {
             **hardening(limits),
             "Mounts": mounts(release, place.instance),

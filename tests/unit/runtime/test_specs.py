@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 from typing import Any
 
@@ -52,6 +53,7 @@ def test_web_service() -> None:
                 "Init": True,
                 "CapabilityDrop": ["ALL"],
                 "StopGracePeriod": 30_000_000_000,
+                "Healthcheck": {"Test": ["NONE"]},
                 "Mounts": [],
                 "Command": ["gunicorn", "app:app"],
             },
@@ -95,6 +97,7 @@ def test_worker_service() -> None:
                 "Init": True,
                 "CapabilityDrop": ["ALL"],
                 "StopGracePeriod": 15_000_000_000,
+                "Healthcheck": {"Test": ["NONE"]},
                 "Mounts": [mount],
                 "Command": sh("python mail.py"),
             },
@@ -135,6 +138,7 @@ def test_one_off_container() -> None:
         "Entrypoint": sh("python manage.py migrate"),
         "Cmd": [],
         "StopTimeout": 10,
+        "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             "Init": True,
             "CapDrop": ["ALL"],
@@ -248,6 +252,17 @@ def test_port_is_told_only_where_the_dialect_says_so() -> None:
 def test_own_variables_have_the_last_word() -> None:
     place = Place("lockstep", "n", (("LOCKSTEP_RELEASE", "v99"),))
     assert "LOCKSTEP_RELEASE=v1" in specs.environment(release(), "web", place, port=None)
+
+
+def test_service_that_another_version_made_is_left_as_it_is() -> None:
+    process = web()
+    wanted = specs.process_service(release(process), process, PLACE, replicas=1)
+    older: dict[str, Any] = copy.deepcopy(wanted)
+    del older["TaskTemplate"]["ContainerSpec"]["Healthcheck"]
+    assert not specs.differs(specs.stamped(older), wanted)
+    found = specs.stamped(wanted)
+    assert not specs.differs(found, wanted)
+    assert specs.differs({**found, "TaskTemplate": older["TaskTemplate"]}, wanted)
 
 
 def test_content_hash_follows_the_content_alone() -> None:
