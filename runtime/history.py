@@ -32,6 +32,8 @@ def _target(parts: Parts, app: str, number: int | None) -> Release:
         current = tx.apps.get(app).current_release
         known = tx.releases.of(app, limit=1000)
         gone = {release.number for release, _ in known} - {release.number for release in tx.releases.with_image(app)}
+    if number is not None and number not in {release.number for release, _ in known}:
+        raise LockstepError(f"{app} has no release v{number}: 'releases {app}' lists all")
     lived = {release.number: release for release, live_at in known if live_at is not None}
     if number is None:
         number = max((older for older in lived if current is not None and older < current), default=None)

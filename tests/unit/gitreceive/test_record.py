@@ -55,7 +55,7 @@ async def test_failure_is_told_by_its_sentence(office: Office) -> None:
     await office.run("cron:run", "shop", "nightly")
     assert told(office) == [
         ("anna", "shop", "cron:run", "nightly", "shop v1 has no cron job 'nightly': it has none"),
-        ("anna", "shop", "rollback", "v7", "v7 of shop was never live: choose one that was, 'releases shop' lists all"),
+        ("anna", "shop", "rollback", "v7", "shop has no release v7: 'releases shop' lists all"),
     ]
 
 
