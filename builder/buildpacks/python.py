@@ -157,7 +157,8 @@ def _is_package(source: Source, poetry: dict[str, Any]) -> bool:
 def _pyproject(source: Source, scope: str) -> Part:
     pyproject = files.toml(source, PYPROJECT)
     listed = _listed(files.table(pyproject, "project"))
-    packaged = "build-system" in pyproject
+    poetry = files.table(pyproject, "tool", "poetry")
+    packaged = "build-system" in pyproject and poetry.get("package-mode", True) is True
     if not packaged and "project" not in pyproject:
         raise BuildError(
             f"{PYPROJECT} is poetry's and has no lock file beside it: run 'poetry lock' and commit poetry.lock"

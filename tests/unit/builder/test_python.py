@@ -9,6 +9,7 @@ from tests.unit.builder.plans import STACK, Files, lines, plan, spec, web
 
 PROJECT = '[project]\nname = "shop"\nversion = "1"\n'
 SYSTEM = '[build-system]\nrequires = ["hatchling"]\n'
+UNPACKAGED = SYSTEM + "[tool.poetry]\npackage-mode = false\n"
 HEAD = """\
 FROM lockstep/build:1 AS build
 ENV HOME=/root
@@ -152,6 +153,10 @@ def test_what_pyproject_makes_pip_install(pyproject: str, installs: list[str]) -
         ),
         (
             {"pyproject.toml": "[tool.poetry]\nname = 'x'\n"},
+            "no lock file beside it: run 'poetry lock' and commit poetry.lock",
+        ),
+        (
+            {"pyproject.toml": UNPACKAGED + "[tool.poetry.dependencies]\nflask = '*'\n"},
             "no lock file beside it: run 'poetry lock' and commit poetry.lock",
         ),
         ({"pyproject.toml": "[project\n"}, "pyproject.toml is not valid TOML: "),
