@@ -10,11 +10,12 @@ from runtime.parts import Parts
 from runtime.store import Transaction
 from runtime.story import Story
 
+CRON_WAIT: Final = "cron"  # by what the time that was waited for runs is counted, among a deploy's phases
 START_DEADLINE: Final = 30.0  # seconds for a cron run that was due to get its container
 
 
-async def until_calm(parts: Parts, app: str, story: Story) -> None:
-    """Return when no run of the app is about to start, and none goes on whose job blocks deploys.
+async def until_calm(parts: Parts, app: str, story: Story) -> bool:
+    """Return when no run of the app is about to start, and none goes on whose job blocks deploys; whether one did.
 
     The app is held, so that no further one is claimed. Raises LockstepError when such a run goes on for longer
     than the setting `cron_wait`: the deploy then fails, with the old release as it was.
@@ -39,6 +40,7 @@ async def until_calm(parts: Parts, app: str, story: Story) -> None:
             f"cron run {left[0].id} of {left[0].job} did not end within {error.seconds:g} s: "
             f"wait for its end, or stop it with 'cron:cancel {app} {left[0].id}'"
         ) from None
+    return bool(runs)
 
 
 def _blocking(parts: Parts, app: str) -> list[CronRun]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.calm import CRON_WAIT
 from runtime.errors import DeployError, LockstepError, explain
 from runtime.model import Deploy, Release
 from runtime.parts import hosts_of
@@ -13,6 +14,7 @@ PHASES = {
     "prepare": ("prepare",),
     "hooks": ("predeploy",),
     "stage": ("stage",),
+    "wait for cron runs": (CRON_WAIT,),
     "stop workers": ("quiesce",),
     "switch": ("commit", "switch"),
     "start workers": ("start",),

@@ -16,7 +16,7 @@ from typing import Final
 
 from runtime import names
 from runtime.alerts.raising import deploy_failed
-from runtime.calm import until_calm
+from runtime.calm import CRON_WAIT, until_calm
 from runtime.converge import Converger, prune_images, set_stage
 from runtime.engine import specs
 from runtime.engine.tasks import Service
@@ -71,6 +71,11 @@ class Progress:
     deploy: Deploy
     since: float  # monotonic seconds
     spec: AppSpec | None = None  # what the commit asks for, once its manifest was read
+
+    def count(self, what: str, seconds: float) -> None:
+        """Count so much of the time in its state under a name of its own."""
+        self.deploy = self.deploy.model_copy(update={"phases": {**self.deploy.phases, what: round(seconds, 3)}})
+        self.since += seconds
 
 
 def move(parts: Parts, progress: Progress, state: DeployState, **changes: object) -> None:
@@ -216,7 +221,7 @@ class Cutover:
         if web is None or web.replicas == 0:
             await together(*(self._ensure(worker, 0) for worker in self.release.spec.workers))
             return
-        self.story.step(f"Starting web ({_count(web.replicas, 'replica')})")
+        self.story.step(f"Starting web ({web.replicas} replica{'' if web.replicas == 1 else 's'})")
         idle = (self._ensure(worker, 0) for worker in self.release.spec.workers)
         service, *_ = await together(self._ensure(web, web.replicas), *idle)
         try:
@@ -233,12 +238,14 @@ class Cutover:
         app = self.release.app
         with self.parts.store.write() as tx:
             tx.apps.hold(app, self.progress.deploy.id)
-        await until_calm(self.parts, app, self.story)
+        began = time.monotonic()
+        if await until_calm(self.parts, app, self.story):
+            self.progress.count(CRON_WAIT, time.monotonic() - began)
         there = await self.parts.fleet.services(self.release.handle)
         workers = [service for service in there if service.kind == names.WORKER]
         old = [service for service in workers if service.release != self.release.number]
         if old:
-            self.story.step(f"Stopping workers of the old release: {_names(old)}")
+            self.story.step(f"Stopping workers of the old release: {', '.join(sorted(one.process for one in old))}")
             if (longest := max(service.grace for service in old)) > WORTH_SAYING:
                 self.story.detail(f"they have up to {longest:g} s to end what they are at")
             self._quiesced_at = ticks()
@@ -338,13 +345,5 @@ class Cutover:
             self._worker_pause = ticks() - self._quiesced_at
 
 
-def _names(services: list[Service]) -> str:
-    return ", ".join(sorted(service.process for service in services))
-
-
 def _counted(process: Process) -> str:
     return process.name if process.replicas == 1 else f"{process.name} x{process.replicas}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

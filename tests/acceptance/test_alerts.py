@@ -148,6 +148,7 @@ def test_a_deploy_waits_for_a_run_that_blocks_it(instance: Instance, receiver: R
         assert instance.ssh("cron:cancel", "shop", str(number)).code == 0
         said += push.stderr.read()
         assert push.wait() == 0, said
+        assert b"wait for cron runs " in said
     assert instance.get("shop")[1] == "hello again"
     assert instance.json("cron:history", "shop", "long")[0]["state"] == "cancelled"
 

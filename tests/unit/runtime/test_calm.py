@@ -46,8 +46,8 @@ class Scene:
         with self.store.write() as tx:
             tx.cron.change(run.id, tuple(RunState), state=state.value, started_at=NOW)
 
-    async def wait(self) -> None:
-        await until_calm(self.parts, "shop", Story(self.told.append))
+    async def wait(self) -> bool:
+        return await until_calm(self.parts, "shop", Story(self.told.append))
 
 
 @pytest.fixture
@@ -64,13 +64,13 @@ async def test_a_run_that_blocks_is_waited_for_and_that_is_said(scene: Scene) ->
     await asyncio.sleep(0.15)
     assert not waiting.done()
     scene.change(run, RunState.FAILED)
-    await waiting
+    assert await waiting
     assert scene.told == ["-----> Waiting for cron run 1 of report to end"]
 
 
 async def test_other_runs_are_not_waited_for(scene: Scene) -> None:
     scene.begin("tidy")
-    await scene.wait()
+    assert not await scene.wait()
     assert scene.told == []
 
 

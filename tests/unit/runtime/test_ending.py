@@ -1,0 +1,34 @@
+"""The last lines of a push that went live."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from runtime.calm import CRON_WAIT
+from runtime.ending import tell_success
+from runtime.model import Deploy, DeployState
+from runtime.release import Progress
+from runtime.story import Story
+from tests.unit.runtime.samples import NOW, release, settings
+
+
+def deploy(**changes: Any) -> Deploy:
+    values = {"id": 1, "app": "shop", "kind": "push", "who": "anna", "commit": None, "release": 1, "previous": None}
+    return Deploy(**{**values, "state": DeployState.QUIESCE, "started_at": NOW, **changes})
+
+
+def test_time_is_told_by_what_it_was_spent_on(tmp_path: Path) -> None:
+    told: list[str] = []
+    spent = deploy(phases={"build": 1.0, CRON_WAIT: 18.0, "quiesce": 0.5, "commit": 0.001})
+    tell_success(Story(told.append), settings(tmp_path), spent, release(), seconds=20.0)
+    assert told[:2] == ["-----> Timing", "       build 1.00 s · wait for cron runs 18.00 s · stop workers 0.50 s"]
+
+
+def test_what_is_counted_apart_is_not_counted_twice() -> None:
+    progress = Progress(deploy(phases={"build": 1.0}), since=time.monotonic())
+    since = progress.since
+    progress.count(CRON_WAIT, 18.0)
+    assert progress.deploy.phases == {"build": 1.0, CRON_WAIT: 18.0}
+    assert progress.since == since + 18.0
