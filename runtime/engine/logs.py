@@ -81,17 +81,18 @@ class Relay:
         self._engine = engine
         self._container = container
         self._tell = tell
-        self._told = ""  # the moment of the last line that was told
+        self._told = ""  # the latest moment of what was told; lines of the two streams may come in another order
         self._reading = asyncio.create_task(self._follow())
 
     async def finish(self, seconds: float) -> None:
         """The rest, once the container has ended: all that is read within `seconds`, and its last lines in any case.
 
-        Raises EngineError.
+        They are asked for even when the stream has ended: the engine ends it too when a log is rotated faster than it
+        is read. Raises EngineError.
         """
         await asyncio.wait({self._reading}, timeout=seconds)
         if self._reading.done():
-            return self._reading.result()
+            self._reading.result()
         await self.leave()
         try:
             async with asyncio.timeout(TAIL_DEADLINE):
@@ -107,7 +108,7 @@ class Relay:
     async def _follow(self) -> None:
         with suppress(NotFound):
             async for line in container_logs(self._engine, self._container, follow=True):
-                self._told = line.moment
+                self._told = max(self._told, line.moment)
                 self._tell(line)
 
     async def _tell_end(self) -> None:

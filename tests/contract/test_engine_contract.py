@@ -204,6 +204,19 @@ async def test_end_of_a_log_is_told_however_little_time_there_is(rig: Rig, monke
     assert [line.text for line in lines] == ["one", "two", "the cause"]
 
 
+@pytest.mark.engine
+async def test_end_of_a_log_that_is_rotated_away_while_it_is_read_is_told() -> None:
+    """A real engine ends the stream of a log that it rotates faster than it is read."""
+    lines: list[str] = []
+    async with real_rig() as rig:
+        spec = rig.container("/bin/sh", "-c", "seq 1 20000; echo the cause; exit 3")
+        spec["HostConfig"]["LogConfig"] = {"Type": "json-file", "Config": {"max-size": "64k", "max-file": "2"}}
+        code = await rig.fleet.run_once(
+            f"{rig.instance}-once", spec, timeout=DEADLINE, grace=1.0, on_line=lambda line: lines.append(line.text)
+        )
+    assert (code, lines[-1]) == (3, "the cause")
+
+
 async def test_container_that_takes_too_long_is_ended(rig: Rig) -> None:
     code, lines = await run(rig, "echo one; sleep 100000", timeout=0.5)
     assert (code, [line.text for line in lines]) == (None, ["one"])
