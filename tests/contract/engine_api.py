@@ -138,6 +138,11 @@ async def list_images(api: Api, call: Call) -> Any:
     return [] if "label" in call.filters else found
 
 
+async def get_image(api: Api, call: Call, key: str) -> Any:
+    image = api.image_of(key)
+    return {"Id": image, "RepoTags": sorted(api.world.images[image]), "Config": {}}
+
+
 async def remove_image(api: Api, call: Call, key: str) -> Any:
     image = api.image_of(key)
     tags = api.world.images[image]
@@ -396,6 +401,7 @@ ROUTES: Final[dict[str, Handler]] = {
     "POST /swarm/init": swarm_init,
     "GET /events": events,
     "GET /images/json": list_images,
+    rf"GET /images{NAME}/json": get_image,
     rf"POST /images{NAME}/tag": tag_image,
     rf"DELETE /images{NAME}": remove_image,
     "GET /networks": list_networks,

@@ -147,6 +147,8 @@ async def test_forgotten_app_is_written_of_no_more(rig: Rig, store: Store, tmp_p
         container = await start(rig, "run", "echo one; sleep 1; echo two")
         await server.until("one")
         server.logbook.forget("shop")
+        with store.write() as tx:
+            tx.apps.remove("shop")
         await rig.fleet.exit_code(container)
     assert server.texts() == []
 
