@@ -23,6 +23,10 @@ from runtime.store import Transaction
 from runtime.story import Story
 
 BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,99}")
+REFS: Final = "refs/"
+HEADS: Final = "refs/heads/"  # what git itself calls a branch by
+CREATE: Final = "apps:create"
+UPDATE: Final = "apps:update"
 DEFAULT: Final = "default"  # in the place of a value: leave it to the manifest again
 
 Job = TypeVar("Job", WorkerJob, ScheduledJob)
@@ -30,7 +34,10 @@ Job = TypeVar("Job", WorkerJob, ScheduledJob)
 
 @dataclass(frozen=True)
 class Change:
-    """What one `apps:create` or `apps:update` asks for; None and nothing: leave it as it is."""
+    """What one `apps:create` or `apps:update` asks for; None and nothing: leave it as it is.
+
+    Raises UsageError for what no app can be given.
+    """
 
     workers: tuple[WorkerJob, ...] = ()
     crons: tuple[ScheduledJob, ...] = ()
@@ -46,30 +53,47 @@ class Change:
     delete_env: tuple[str, ...] = ()
     unset_replicas: bool = False
 
+    def __post_init__(self) -> None:
+        for name, value in self.env.items():
+            check_value(name, value)
+        if self.branch is not None:
+            object.__setattr__(self, "branch", branch_name(self.branch))
+        jobs: tuple[WorkerJob | ScheduledJob, ...] = (*self.workers, *self.crons)
+        for job in jobs:
+            if _given(job).keys() == {"name"}:
+                raise UsageError(f"the job {job.name} is given nothing but its name: add its command, or what changes")
+        self._check_sides()
 
-def check(change: Change) -> None:
-    """Raises UsageError for what no app can be given."""
-    for name, value in change.env.items():
-        check_value(name, value)
-    if change.branch is not None:
-        _check_branch(change.branch)
+    def _check_sides(self) -> None:
+        """What is given is not taken back in one breath."""
+        workers, crons = ([job.name for job in jobs] for jobs in (self.workers, self.crons))
+        deploy_job = self.deploy_job != DeployJob()
+        for given, taken in (
+            (self.env, self.delete_env),
+            (workers, self.delete_workers),
+            (crons, self.delete_crons),
+            (["deploy job"] * deploy_job, ["deploy job"] * self.delete_deploy_job),
+            (["replicas"] * (self.replicas is not None), ["replicas"] * self.unset_replicas),
+        ):
+            for name in {*given} & {*taken}:
+                raise UsageError(f"'{name}' is given and taken back in one: say one of the two")
 
 
-def layer_after(layer: Layer, change: Change) -> Layer:
-    """Raises UsageError when something is to be deleted that is not there."""
+def layer_after(app: str, layer: Layer, change: Change) -> Layer:
+    """Raises LockstepError when something is to be deleted that is not there, or when there are too many jobs."""
     job = DeployJob() if change.delete_deploy_job else layer.deploy_job
     values = {
         "size": _chosen(layer.size, change.size),
         "worker_failure": _chosen(layer.worker_failure, change.worker_failure),
-        "workers": _jobs("worker job", layer.workers, change.workers, change.delete_workers),
-        "crons": _jobs("scheduled job", layer.crons, change.crons, change.delete_crons),
+        "workers": _jobs(app, "worker job", layer.workers, change.workers, change.delete_workers),
+        "crons": _jobs(app, "scheduled job", layer.crons, change.crons, change.delete_crons),
         "deploy_job": job.model_copy(update=_given(change.deploy_job)),
     }
     try:
         return Layer(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{first['loc'][0]}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+        raise LockstepError(f"{first['loc'][0]}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
 def config_after(app: str, before: dict[str, str], change: Change) -> dict[str, str]:
@@ -83,7 +107,7 @@ def config_after(app: str, before: dict[str, str], change: Change) -> dict[str, 
 
 
 def describe(change: Change) -> str:
-    """What `releases` says of it; no values of variables."""
+    """What the record says of it, and `releases` behind the name of the command; no values of variables."""
     jobs = [f"worker job {job.name}" for job in change.workers] + [f"scheduled job {job.name}" for job in change.crons]
     gone = [*change.delete_workers, *change.delete_crons, *(["deploy job"] if change.delete_deploy_job else [])]
     values = {"size": change.size, "worker failure": change.worker_failure, "replicas": change.replicas}
@@ -96,7 +120,7 @@ def describe(change: Change) -> str:
         *([f"without {', '.join((*gone, *change.delete_env))}"] if gone or change.delete_env else []),
         *(["replicas of the manifest"] if change.unset_replicas else []),
     ]
-    return f"apps:update {', '.join(said)}"
+    return ", ".join(said)
 
 
 async def update_app(
@@ -104,14 +128,13 @@ async def update_app(
 ) -> Outcome | None:
     """Make the change; a live app goes to a new release with all of it, without a build. None: no release was needed.
 
-    Raises UsageError before anything is changed when it does not fit the app. What is no part of a release (branch
+    Raises LockstepError before anything is changed when it does not fit the app. What is no part of a release (branch
     and replicas) is changed once that is live.
     """
-    check(change)
     with parts.store.read() as tx:
         current = tx.releases.current(app) if tx.apps.get(app) else None
         layer, config = tx.apps.layer(app), tx.apps.config(app)
-    new_layer, new_config = layer_after(layer, change), config_after(app, config, change)
+    new_layer, new_config = layer_after(app, layer, change), config_after(app, config, change)
     _check_fits(current, new_layer)
     if current is None or (new_layer == layer and new_config == config):
         await _without_release(parts, deployer, app, change, who)
@@ -122,8 +145,8 @@ async def update_app(
             live, layer, config = tx.releases.current(app), tx.apps.layer(app), tx.apps.config(app)
         if live is None:
             raise LockstepError(f"the release of {app} that was live has been undone meanwhile: try again")
-        after = config_after(app, config, change)
-        return Draft(live.commit, live.image, base_of(live), describe(change), after, layer_after(layer, change))
+        after, what = config_after(app, config, change), f"{UPDATE} {describe(change)}"
+        return Draft(live.commit, live.image, base_of(live), what, after, layer_after(app, layer, change))
 
     return await deployer.deploy(
         app, kind="config", who=who, commit=current.commit, make=make, story=story, sequel=sequel_of(change)
@@ -138,16 +161,17 @@ async def _without_release(parts: Parts, deployer: Deployer, app: str, change: C
         with parts.store.write() as tx:
             live = tx.apps.get(app).current_release is not None
             if not live:
-                put(tx, app, change, who, parts)
+                put(tx, app, change, who, parts, UPDATE)
             carry_out(tx, app, sequel_of(change))
         if live and (change.replicas is not None or change.unset_replicas):
             await Converger(parts).converge(app)
 
 
-def put(tx: Transaction, app: str, change: Change, who: str, parts: Parts) -> None:
+def put(tx: Transaction, app: str, change: Change, who: str, parts: Parts, verb: str) -> None:
     """Keep settings and values for the first release of an app."""
-    tx.apps.set_layer(app, layer_after(tx.apps.layer(app), change))
-    tx.apps.replace_config(app, config_after(app, tx.apps.config(app), change), who, parts.clock(), describe(change))
+    tx.apps.set_layer(app, layer_after(app, tx.apps.layer(app), change))
+    config, what = config_after(app, tx.apps.config(app), change), f"{verb} {describe(change)}"
+    tx.apps.replace_config(app, config, who, parts.clock(), what)
 
 
 def sequel_of(change: Change) -> Sequel:
@@ -157,12 +181,10 @@ def sequel_of(change: Change) -> Sequel:
 
 
 def create_app(parts: Parts, apps: Apps, name: str, change: Change, who: str) -> None:
-    """Make an app with these settings; nothing of it runs yet. Raises UsageError, and what Apps.create raises."""
-    check(change)
-    layer_after(Layer(), change)
+    """Make an app with these settings; nothing of it runs yet. Raises LockstepError, and then there is no app."""
 
     def settings(tx: Transaction) -> None:
-        put(tx, name, change, who, parts)
+        put(tx, name, change, who, parts, CREATE)
         carry_out(tx, name, sequel_of(change))
 
     apps.create(name, settings)
@@ -175,25 +197,34 @@ def _check_fits(current: Release | None, layer: Layer) -> None:
     try:
         merge(base_of(current), layer)
     except ManifestError as error:
-        raise UsageError(str(error)) from None
+        raise LockstepError(str(error)) from None
 
 
-def _check_branch(name: str) -> None:
-    """A part of git's own rules (git check-ref-format) that leaves nothing to quote."""
+def branch_name(text: str) -> str:
+    """The name of the branch, also when it is given as the ref that it is. Raises UsageError.
+
+    What is taken is a part of git's own rules (git check-ref-format) that leaves nothing to quote.
+    """
+    name = text.removeprefix(HEADS)
+    if name.startswith(REFS):
+        raise UsageError(f"'{text[:60]}' is a ref and not a branch: give the name of a branch, as in main")
     parts = name.split("/")
     odd = not BRANCH.fullmatch(name) or ".." in name or name.endswith((".", "/"))
     if odd or any(not part or part.startswith(".") or part.endswith(".lock") for part in parts):
         raise UsageError(f"'{name[:60]}' is not a branch: use letters, digits, '.', '_', '-' and '/'")
+    return name
 
 
-def _jobs(what: str, there: tuple[Job, ...], given: tuple[Job, ...], delete: Iterable[str]) -> tuple[Job, ...]:
+def _jobs(
+    app: str, what: str, there: tuple[Job, ...], given: tuple[Job, ...], delete: Iterable[str]
+) -> tuple[Job, ...]:
     """By name: a job that is there gets the values that are given, and keeps the others."""
     found = {job.name: job for job in there}
     for name in delete:
         if found.pop(name, None) is None:
-            raise UsageError(
-                f"there is no {what} '{name[:40]}' in the settings of the app: "
-                "'apps:info APP' shows which there are, and what comes from the manifest is changed there"
+            raise LockstepError(
+                f"there is no {what} '{name[:40]}' in the settings of {app}: "
+                f"'apps:info {app}' shows which there are, and what comes from the manifest is changed there"
             )
     for job in given:
         found[job.name] = found[job.name].model_copy(update=_given(job)) if job.name in found else job

@@ -88,8 +88,6 @@ def change_of(flags: dict[str, Any]) -> Change:
     crons = _rows("scheduled_job", flags, ("name", "command", "schedule", "size", "retries", "timeout"))
     job = {key: flags[f"deploy_job_{key}"] for key in ("enabled", "name", "command", "retries", "timeout")}
     failure = flags["worker_failure"]
-    if flags["replicas"] is not None and flags.get("unset_replicas"):
-        raise UsageError("--replicas and --unset-replicas do not go together: give one")
     return Change(
         workers=tuple(_made(WorkerJob, "--worker-job", row) for row in workers),
         crons=tuple(_made(ScheduledJob, "--scheduled-job", row) for row in crons),

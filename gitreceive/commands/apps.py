@@ -55,7 +55,9 @@ def create(desk: Desk, name: str, **flags: Any) -> None:
 
     ssh paas@HOST -- apps:create shop --branch trunk --env GREETING=hello
     """
-    create_app(desk.parts, desk.operations.apps, name, change_of(flags), desk.operator.name)
+    change = change_of(flags)
+    desk.note(describe(change))
+    create_app(desk.parts, desk.operations.apps, name, change, desk.operator.name)
     desk.say(f"{name} is made: set its config with 'config:set {name} KEY=VALUE', then push to it")
 
 

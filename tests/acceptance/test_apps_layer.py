@@ -125,17 +125,17 @@ def test_settings_stay_across_a_push_and_go_back_with_a_rollback(instance: Insta
 
 def test_what_does_not_fit_changes_nothing(instance: Instance, live: Work) -> None:
     before = release(instance)
-    for flags, sentence in (
-        (["--worker-job-name", "other", "--worker-job-size", "mini"], "which its manifest does not have"),
-        (["--worker-job-name", "tidy", "--worker-job-command", "x"], "'tidy' is a worker and a cron job"),
-        (["--scheduled-job-name", "tidy", "--scheduled-job-schedule", "'99 * * * *'"], "is not a schedule"),
-        (["--delete-worker-job", "plodder"], "there is no worker job 'plodder' in the settings of the app"),
-        (["--size", "huge"], "'huge' is not one of"),
-        (["--worker-job-name", "a", "--worker-job-name", "b", "--worker-job-command", "x"], "1 times for 2 names"),
-        ([], "nothing is asked for"),
+    for flags, code, sentence in (
+        (["--worker-job-name", "other", "--worker-job-size", "mini"], 1, "which its manifest does not have"),
+        (["--worker-job-name", "tidy", "--worker-job-command", "x"], 1, "'tidy' is a worker and a cron job"),
+        (["--scheduled-job-name", "tidy", "--scheduled-job-schedule", "'99 * * * *'"], 2, "is not a schedule"),
+        (["--delete-worker-job", "plodder"], 1, f"there is no worker job 'plodder' in the settings of {APP}"),
+        (["--size", "huge"], 2, "'huge' is not one of"),
+        (["--worker-job-name", "a", "--worker-job-name", "b", "--worker-job-command", "x"], 2, "1 times for 2 names"),
+        ([], 2, "nothing is asked for"),
     ):
         done = instance.ssh("apps:update", APP, *flags)
-        assert (done.code, sentence in done.err) == (2, True), done.all
+        assert (done.code, sentence in done.err) == (code, True), done.all
     assert release(instance) == before
 
 

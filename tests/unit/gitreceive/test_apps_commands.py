@@ -58,6 +58,8 @@ async def test_create_takes_all_settings(office: Office) -> None:
         (("--env", "A"), "A is not KEY=VALUE"),
         (("--env", "LOCKSTEP_APP=x"), "names that begin with LOCKSTEP_"),
         (("--branch", "--upload-pack=x"), "is not a branch"),
+        (("--branch", "refs/tags/v1"), "is a ref and not a branch"),
+        (("--worker-job-name", "a"), "the job a is given nothing but its name"),
         (("--replicas", "101"), "101 is not in the range"),
         (("--size", "giant"), "'giant' is not one of"),
     ],
@@ -77,16 +79,30 @@ async def test_update_checks_against_the_live_manifest_first(office: Office) -> 
             "'mailer' is",
         ),
         (("--worker-job-name", "gone", "--worker-job-size", "mini"), "which its manifest does not have"),
-        (("--delete-worker-job", "mailer"), "there is no worker job 'mailer' in the settings"),
-        (("--delete-scheduled-job", "x"), "there is no scheduled job 'x'"),
-        (("--replicas", "1", "--unset-replicas"), "do not go together"),
+        (("--delete-worker-job", "mailer"), "'apps:info shop' shows which there are"),
+        (("--delete-scheduled-job", "x"), "there is no scheduled job 'x' in the settings of shop"),
+        (("--delete-env", "NOPE"), "NOPE is not set on shop: 'config shop' lists what is"),
     ):
         done = await office.run("apps:update", "shop", *words)
-        assert (done.code, sentence in done.err) == (2, True), done.err
-    missing = await office.run("apps:update", "shop", "--delete-env", "NOPE")
-    assert (missing.code, missing.err) == (1, "NOPE is not set on shop: 'config shop' lists what is")
+        assert (done.code, sentence in done.err) == (1, True), done.err
+    both = await office.run("apps:update", "shop", "--replicas", "1", "--unset-replicas")
+    assert (both.code, both.err) == (2, "'replicas' is given and taken back in one: say one of the two")
     with office.store.read() as tx:
         assert (tx.deploys.unfinished(), tx.apps.layer("shop")) == ([], Layer())
+
+
+async def test_the_record_names_the_command_once(office: Office) -> None:
+    await office.run("apps:create", "shop", "--env", "PORT=1", "--branch", "refs/heads/trunk")
+    await office.run("apps:update", "shop", "--env", "PORT=2", "--unset-replicas")
+    with office.store.read() as tx:
+        found = [(row.action, row.detail) for row in tx.events.of("shop")]
+        assert tx.apps.get("shop").branch == "trunk"
+    assert found == [("apps:update", "env PORT, replicas of the manifest"), ("apps:create", "branch trunk, env PORT")]
+    history = json.loads((await office.run("config:history", "shop", "-o", "json")).out)
+    assert [row["what"] for row in history] == [
+        "apps:update env PORT, replicas of the manifest",
+        "apps:create branch trunk, env PORT",
+    ]
 
 
 async def test_info_says_where_values_come_from(office: Office) -> None:

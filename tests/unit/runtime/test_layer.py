@@ -11,7 +11,7 @@ from runtime.layer import DeployJob, Layer, ScheduledJob, WorkerJob, base_of, me
 from runtime.model import Dialect, EnvVar, Hook, Limits, Process, ProcessKind, Shell, WorkerFailure
 from runtime.origins import Known, origins
 from runtime.sizes import limits_of
-from runtime.update import Change, check, config_after, describe, layer_after
+from runtime.update import Change, config_after, describe, layer_after
 from tests.unit.runtime.samples import cron, release, spec, web, worker
 
 MICRO, MINI = limits_of("micro"), limits_of("mini")
@@ -125,21 +125,21 @@ def test_a_change_touches_what_it_names_alone() -> None:
         worker_failure=WorkerFailure.WARN,
         delete_crons=("tidy",),
     )
-    assert layer_after(before, change) == Layer(
+    assert layer_after("shop", before, change) == Layer(
         workers=(WorkerJob(name="clock", command="python clock.py", size="mini"),),
         deploy_job=DeployJob(command="m", retries=0),
         worker_failure=WorkerFailure.WARN,
     )
-    assert layer_after(before, Change()) == before
-    assert layer_after(before, Change(delete_deploy_job=True)).deploy_job == DeployJob()
+    assert layer_after("shop", before, Change()) == before
+    assert layer_after("shop", before, Change(delete_deploy_job=True)).deploy_job == DeployJob()
 
 
 def test_jobs_have_a_limit_and_unknown_ones_can_not_be_deleted() -> None:
     four = tuple(WorkerJob(name=f"w{number}", command="c") for number in range(4))
-    with pytest.raises(UsageError, match="workers: tuple should have at most 3 items"):
-        layer_after(Layer(), Change(workers=four))
-    with pytest.raises(UsageError, match="there is no worker job 'tidy' in the settings of the app"):
-        layer_after(Layer(crons=(TIDY,)), Change(delete_workers=("tidy",)))
+    with pytest.raises(LockstepError, match="workers: tuple should have at most 3 items"):
+        layer_after("shop", Layer(), Change(workers=four))
+    with pytest.raises(LockstepError, match="there is no worker job 'tidy' in the settings of shop: 'apps:info shop'"):
+        layer_after("shop", Layer(crons=(TIDY,)), Change(delete_workers=("tidy",)))
 
 
 def test_env_is_config() -> None:
@@ -148,27 +148,56 @@ def test_env_is_config() -> None:
     with pytest.raises(LockstepError, match="B is not set on shop"):
         config_after("shop", {}, change)
     with pytest.raises(UsageError, match="LOCKSTEP_"):
-        check(Change(env={"LOCKSTEP_APP": "x"}))
+        Change(env={"LOCKSTEP_APP": "x"})
 
 
 @pytest.mark.parametrize("branch", ["main", "feature/a-b", "release-1.2", "_x"])
 def test_branches(branch: str) -> None:
-    check(Change(branch=branch))
+    assert Change(branch=branch).branch == branch
+    assert Change(branch=f"refs/heads/{branch}").branch == branch
+
+
+@pytest.mark.parametrize("ref", ["refs/tags/v1", "refs/main", "refs/heads/refs/x"])
+def test_a_ref_that_is_no_branch(ref: str) -> None:
+    with pytest.raises(UsageError, match="is a ref and not a branch: give the name of a branch"):
+        Change(branch=ref)
 
 
 @pytest.mark.parametrize(
-    "branch", ["", "-d", "/a", "a/", "a//b", "a..b", "a b", "a.lock", ".a", "a/.b", "a;b", "ü", "a\n"]
+    "branch", ["", "-d", "/a", "a/", "a//b", "a..b", "a b", "a.lock", ".a", "a/.b", "a;b", "ü", "a\n", "refs/heads/"]
 )
 def test_what_is_no_branch(branch: str) -> None:
     with pytest.raises(UsageError, match="is not a branch"):
-        check(Change(branch=branch))
+        Change(branch=branch)
 
 
 def test_description_shows_no_value_of_a_variable() -> None:
     change = Change(
         workers=(CLOCK,), env={"TOKEN": "sesame"}, size="mini", delete_crons=("tidy",), deploy_job=DeployJob(retries=1)
     )
-    assert describe(change) == "apps:update worker job clock, deploy job, size mini, env TOKEN, without tidy"
+    assert describe(change) == "worker job clock, deploy job, size mini, env TOKEN, without tidy"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"env": {"PORT": "2"}, "delete_env": ("PORT",)}, "'PORT' is given and taken back in one"),
+        ({"workers": (CLOCK,), "delete_workers": ("clock",)}, "'clock' is given and taken back in one"),
+        ({"crons": (TIDY,), "delete_crons": ("tidy",)}, "'tidy' is given and taken back in one"),
+        ({"deploy_job": DeployJob(retries=1), "delete_deploy_job": True}, "'deploy job' is given and taken back"),
+        ({"replicas": 1, "unset_replicas": True}, "'replicas' is given and taken back"),
+        ({"workers": (WorkerJob(name="clock"),)}, "the job clock is given nothing but its name"),
+        ({"crons": (ScheduledJob(name="tidy"),)}, "the job tidy is given nothing but its name"),
+    ],
+)
+def test_what_says_two_things_or_none_is_no_change(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Change(**change)
+
+
+def test_a_worker_can_become_a_cron_job_in_one_change() -> None:
+    moved = Change(crons=(ScheduledJob(name="clock", command="c", schedule="@daily"),), delete_workers=("clock",))
+    assert [job.name for job in layer_after("shop", Layer(workers=(CLOCK,)), moved).crons] == ["clock"]
 
 
 # ---- origins ---------------------------------------------------------------------------------------------------
