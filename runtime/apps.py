@@ -20,6 +20,7 @@ from runtime.scheduler.runlog import ONE_OFF, RunLogs
 from runtime.store import Transaction
 from runtime.store.faces import ALL
 from runtime.story import Story
+from runtime.table import process_of
 
 VALUE_LIMIT = 64 * 1024  # bytes of one config value
 CONFIG_LIMIT = 512  # values of one app
@@ -107,7 +108,7 @@ class Apps:
     async def scale(self, app: str, wanted: dict[str, int]) -> None:
         """Set replicas of processes, now and for later releases, and see them so. No release is made of it.
 
-        Raises UsageError for a process that the live release does not have.
+        Raises LockstepError for a process that the live release does not have.
         """
         with self.parts.store.read() as tx:
             current = tx.releases.current(app) if tx.apps.get(app) else None
@@ -187,11 +188,8 @@ async def remove_leftovers(parts: Parts, app: Handle) -> None:
 def _check_scalable(app: str, release: Release | None, process: str) -> None:
     if release is None:
         raise LockstepError(f"nothing of {app} is live: push to it, then scale it")
-    known = {item.name: item for item in release.spec.processes}
-    if process not in known:
-        raise UsageError(f"{app} has no process '{process[:40]}': it has {', '.join(known) or 'none'}")
-    if release.spec.dialect is Dialect.DEPLOIO and known[process].kind is ProcessKind.WORKER:
-        raise UsageError(
+    if process_of(release, process).kind is ProcessKind.WORKER and release.spec.dialect is Dialect.DEPLOIO:
+        raise LockstepError(
             f"{process} is a worker job of {release.spec.dialect.value}: there is always exactly one of it"
         )
 

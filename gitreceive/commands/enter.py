@@ -8,7 +8,7 @@ from gitreceive.commands.base import app_argument, registry
 from gitreceive.commands.desk import Desk
 from gitreceive.commands.passing import PassingCommand
 from gitreceive.terminal import bridge, raw, tty_of
-from runtime.errors import UsageError
+from runtime.errors import LockstepError
 from runtime.model import Role
 from runtime.runs.visits import Visit, names_process, visiting
 from runtime.runs.words import ENDS_OPTIONS, command_of
@@ -30,7 +30,9 @@ async def enter(desk: Desk, app: str, words: tuple[str, ...], worker: str | None
     if worker is None and words and words[0] != ENDS_OPTIONS:
         process, rest = words[0], words[1:]
         if not names_process(desk.parts, app, process):
-            raise UsageError(f"{app} has no process '{process[:40]}': for a command in web say 'enter {app} web CMD'")
+            raise LockstepError(
+                f"{app} has no process '{process[:40]}': for a command in web say 'enter {app} web CMD'"
+            )
     desk.note(process or "")
     command = command_of(rest) if rest else None
     visit = Visit(app, desk.operator.name, process, command, tty_of(desk.streams))

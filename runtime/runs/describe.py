@@ -8,10 +8,10 @@ from runtime import names
 from runtime.engine import specs
 from runtime.engine.attach import DETACH_KEYS
 from runtime.engine.specs import Place, Spec
-from runtime.errors import UsageError
 from runtime.model import Limits, Process, ProcessKind, Release, Shell
 from runtime.runs.values import Command, OneOff, Order, Tty
 from runtime.scheduler.containers import LOG as KEPT_LOG
+from runtime.table import process_of
 
 GRACE: Final = 10.0  # seconds from SIGTERM to SIGKILL
 NO_LOG: Final = {"Type": "none", "Config": {}}  # what is written goes to the client, and nowhere else
@@ -21,13 +21,10 @@ LOGIN: Final = "command -v bash >/dev/null && exec bash; exec sh"
 
 
 def base_of(release: Release, name: str | None) -> Process:
-    """The process whose environment and limits a run has. Raises UsageError for one that is not there."""
-    table = {process.name: process for process in release.spec.processes}
+    """The process whose environment and limits a run has. Raises LockstepError for one that is not there."""
     if name is None:
         return release.spec.web or Process(name="run", kind=ProcessKind.WORKER, limits=Limits())
-    if name not in table:
-        raise UsageError(f"{release.app} has no process '{name[:40]}': it has {', '.join(table) or 'none'}")
-    return table[name]
+    return process_of(release, name)
 
 
 def container_of(order: Order, run: OneOff, release: Release, place: Place, *, has_shell: bool) -> Spec:

@@ -243,7 +243,7 @@ def test_a_worker_restarts_alone_and_never_twice_at_once(instance: Instance, liv
     }
     assert release(instance) == number
     missing = instance.ssh("ps:restart", APP, "nobody")
-    assert (missing.code, "has no process 'nobody'" in missing.err) == (2, True)
+    assert (missing.code, "has no process 'nobody'" in missing.err) == (1, True)
 
 
 def test_what_is_stopped_stays_so_across_a_deploy_until_it_is_started(instance: Instance, live: Work) -> None:

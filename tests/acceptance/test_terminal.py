@@ -120,7 +120,7 @@ def test_run_has_the_live_release_around_it(instance: Instance) -> None:
     assert (found["PORT"], found["EXTRA"]) == ("8000", "more")
     assert "PORT=" not in instance.ssh("run", APP, "-p", "mailer", "env").out
     assert instance.ssh("run", APP, "id", "-un").out == "app\n"
-    assert instance.ssh("run", APP, "-p", "nobody", "env").code == 2
+    assert instance.ssh("run", APP, "-p", "nobody", "env").code == 1
     assert instance.ssh("run", APP, "-e", "LOCKSTEP_APP=x", "env").code == 2
 
 
@@ -288,9 +288,9 @@ def test_app_as_user_name_is_its_container(instance: Instance) -> None:
 
 def test_names_that_do_not_fit_are_said(instance: Instance) -> None:
     unknown = at(instance, f"{APP}--postman", "true")
-    assert (unknown.code, unknown.err) == (2, f"lockstep: {APP} has no process 'postman': it has web, mailer\n")
+    assert (unknown.code, unknown.err) == (1, f"lockstep: {APP} has no process 'postman': it has web, mailer\n")
     assert "mailer.7 of desk does not run now" in at(instance, f"{APP}--mailer.7", "true").err
-    assert instance.ssh("enter", APP, "ls").code == 2
+    assert instance.ssh("enter", APP, "ls").code == 1
     assert at(instance, "somebody", "version").out.startswith("lockstep ")
     assert at(instance, f"{APP}x", "version").out.startswith("lockstep ")
 

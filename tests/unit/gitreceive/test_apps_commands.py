@@ -207,6 +207,22 @@ async def test_clone_has_settings_and_only_the_names_of_values(office: Office) -
     assert (await office.run("rebuild", "shop-b")).err == "nothing of shop-b is live: push to it"
 
 
+async def test_a_name_that_the_app_does_not_have_is_no_matter_of_usage(office: Office) -> None:
+    """Whatever is named: its command line would fit an app that has it."""
+    office.add_app("shop", 1, live=1)
+    for words in (
+        ("ps:scale", "shop", "nope=1"),
+        ("cron:run", "shop", "nope"),
+        ("releases:info", "shop", "v7"),
+        ("deploys:info", "shop", "7"),
+        ("run:logs", "shop", "run.7"),
+        ("config:get", "shop", "NOPE"),
+        ("apps:update", "shop", "--delete-worker-job", "nope"),
+        ("domains:remove", "shop", "www.shop.ch"),
+    ):
+        assert (await office.run(*words)).code == 1, words
+
+
 @pytest.mark.parametrize("words", [("ps:stop", "shop"), ("ps:start", "shop", "web"), ("ps:restart", "shop")])
 async def test_what_is_not_live_has_no_processes(office: Office, words: tuple[str, ...]) -> None:
     office.add_app("shop")

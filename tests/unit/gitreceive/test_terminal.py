@@ -139,7 +139,6 @@ def test_worker_stands_on_either_side_of_the_app() -> None:
         (("run:detached", "--timeout", "0s", "shop", "ls"), "is not a time limit"),
         (("run:detached", "--timeout", "31d", "shop", "ls"), "is not a time limit"),
         (("run:logs", "shop", "seven"), "'seven' is not a run"),
-        (("enter", "shop", "ls"), "shop has no process 'ls'"),
     ],
 )
 async def test_words_that_do_not_fit(office: Office, words: tuple[str, ...], sentence: str) -> None:
@@ -199,7 +198,9 @@ async def test_who_and_what_is_refused(
 
 async def test_process_that_is_not_there_is_named(office: Office) -> None:
     office.add_app("shop", 1, live=1)
-    with pytest.raises(UsageError, match="shop has no process 'postman': it has web"):
+    with pytest.raises(LockstepError, match="shop has no process 'postman': it has web") as refusal:
         await knock(office, "shop--postman", "ls")
+    codes = {(await office.run(*words)).code for words in (("enter", "shop", "ls"), ("run", "shop", "-p", "no", "ls"))}
+    assert {refusal.value.exit_code, *codes} == {1}
     with pytest.raises(LockstepError, match="has no folder that outlives a release"):
         await knock(office, "shop", subsystem="sftp")
