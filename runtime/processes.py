@@ -12,7 +12,8 @@ from runtime.converge import Converger, set_stage
 from runtime.deployer import Deployer, Draft
 from runtime.engine import specs
 from runtime.engine.tasks import Service
-from runtime.errors import LockstepError, UsageError, explain
+from runtime.errors import LockstepError, explain
+from runtime.idle import check_runs
 from runtime.layer import base_of
 from runtime.locks import Locked
 from runtime.model import WEB, Deploy, Health, Process, ProcessKind, Release
@@ -20,6 +21,7 @@ from runtime.parts import Parts, hosts_of, place_of, scaled
 from runtime.proof import Proof
 from runtime.store.faces import ALL
 from runtime.story import Story
+from runtime.table import process_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ async def restart(parts: Parts, deployer: Deployer, app: str, process: str | Non
     """
     live = _live(parts, app)
     if process is not None:
-        _check_runs(scaled(parts.store, live), process)
+        process_of(live, process)
+    check_runs(parts.store, live, process)
     if process is None or process == WEB:
         await _restart_all(parts, deployer, live, process, who, story)
         return
@@ -50,8 +53,9 @@ async def _restart_worker(parts: Parts, deployer: Deployer, app: str, process: s
     async with deployer.locks.soon(app) as free:
         if not free:
             raise Locked(f"{app} is being deployed: restart {process} when that has ended")
+        check_runs(parts.store, _live(parts, app), process)
         release = scaled(parts.store, _live(parts, app))
-        worker = _check_runs(release, process)
+        worker = process_of(release, process)
         spec = specs.process_service(
             release, worker, place_of(parts.settings, parts.store, release), replicas=worker.replicas
         )
@@ -65,29 +69,35 @@ async def _stop_all(parts: Parts, release: Release, processes: Collection[str]) 
     await parts.fleet.stop([service for service in services if service.process in processes])
 
 
-async def stop(parts: Parts, deployer: Deployer, app: str, process: str | None) -> list[str]:
-    """Have none of the processes run, now and in later releases; their names. Web's visitors get a page instead."""
+async def stop(parts: Parts, deployer: Deployer, app: str, processes: Collection[str]) -> list[str]:
+    """Have none of the processes run, now and in later releases; their names. Web's visitors get a page instead.
+
+    None named means all, those of later releases too.
+    """
     async with deployer.locks.soon(app) as free:
-        release = _for_operator(parts, app, process, free)
-        names = [item.name for item in release.spec.processes if process in (None, item.name)]
+        release = _for_operator(parts, app, processes, free)
+        names = [item.name for item in release.spec.processes if not processes or item.name in processes]
         with parts.store.write() as tx:
-            tx.faces.set_stopped(app, {ALL} if process is None else {*tx.faces.stopped(app), process})
+            tx.faces.set_stopped(app, {*tx.faces.stopped(app), *processes} if processes else {ALL})
         await Converger(parts).converge(app)
         await _stop_all(parts, release, names)
     return names
 
 
-async def start(parts: Parts, deployer: Deployer, app: str, process: str | None) -> list[Started]:
-    """Have the processes run as before they were stopped. Raises LockstepError when one does not stay up."""
+async def start(parts: Parts, deployer: Deployer, app: str, processes: Collection[str]) -> list[Started]:
+    """Have the processes run as before they were stopped; none named means all.
+
+    Raises LockstepError when one does not stay up.
+    """
     async with deployer.locks.soon(app) as free:
-        release = _for_operator(parts, app, process, free)
+        release = _for_operator(parts, app, processes, free)
         every = {item.name for item in release.spec.processes}
         with parts.store.write() as tx:
             stopped = tx.faces.stopped(app)
             named = every if ALL in stopped else set(stopped)
-            tx.faces.set_stopped(app, set() if process is None else named - {process})
+            tx.faces.set_stopped(app, named - {*processes} if processes else set())
         release = scaled(parts.store, release)
-        wanted = [item for item in release.spec.processes if process in (None, item.name)]
+        wanted = [item for item in release.spec.processes if not processes or item.name in processes]
         await _bring_up(parts, release, [item for item in wanted if item.replicas])
     return [Started(item.name, item.replicas) for item in wanted]
 
@@ -139,12 +149,12 @@ async def _ensure(parts: Parts, release: Release, process: Process) -> Service:
     return await parts.fleet.ensure_service(specs.process_service(release, process, place, replicas=process.replicas))
 
 
-def _for_operator(parts: Parts, app: str, process: str | None, free: bool) -> Release:
+def _for_operator(parts: Parts, app: str, processes: Collection[str], free: bool) -> Release:
     if not free:
         raise Locked(f"{app} is being deployed: try again when that has ended")
     release = _live(parts, app)
-    if process is not None:
-        _known(release, process)
+    for process in processes:
+        process_of(release, process)
     return release
 
 
@@ -154,20 +164,3 @@ def _live(parts: Parts, app: str) -> Release:
     if current is None:
         raise LockstepError(f"nothing of {app} is live: push to it")
     return current
-
-
-def _known(release: Release, process: str) -> Process:
-    known = {item.name: item for item in release.spec.processes}
-    if process not in known:
-        raise UsageError(f"{release.app} has no process '{process[:40]}': it has {', '.join(known) or 'none'}")
-    return known[process]
-
-
-def _check_runs(release: Release, process: str) -> Process:
-    found = _known(release, process)
-    if found.replicas == 0:
-        raise LockstepError(
-            f"{process} of {release.app} does not run: 'ps:start {release.app} {process}' starts what was stopped, "
-            f"'ps:scale {release.app} {process}=1' what was scaled to 0"
-        )
-    return found

@@ -22,6 +22,7 @@ from runtime.engine import specs
 from runtime.engine.tasks import Service
 from runtime.errors import DeployError, LockstepError, explain
 from runtime.faults import fault_point
+from runtime.idle import tell_stopped
 from runtime.model import AppSpec, Deploy, DeployState, Health, Process, Release, WorkerFailure
 from runtime.parts import Parts, hosts_of, place_of, route_in, scaled
 from runtime.proof import Proof
@@ -264,10 +265,10 @@ class Cutover:
 
     async def start(self) -> None:
         """The new workers come up and are watched for a while; the scheduler may start runs again."""
-        workers = self.release.spec.workers
-        if workers:
+        if workers := [worker for worker in self.release.spec.workers if worker.replicas]:
             self.story.step(f"Starting workers: {', '.join(_counted(worker) for worker in workers)}")
-        await together(*(self._bring_up(worker) for worker in workers))
+        tell_stopped(self.parts.store, self.release, self.story)
+        await together(*(self._bring_up(worker) for worker in self.release.spec.workers))
 
     async def retire(self) -> None:
         """The old web drains and goes, with all that belongs to other releases."""

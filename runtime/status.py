@@ -11,26 +11,25 @@ from typing import Final
 from runtime.engine.stats import Usage, usage, was_out_of_memory
 from runtime.engine.tasks import ENDED, Service, Task
 from runtime.errors import EngineError, NotFound
+from runtime.idle import Idle, idle_in
 from runtime.model import Limits, Process, Release
 from runtime.parts import Parts, scaled
-from runtime.store.faces import ALL
 
 CRASH_LOOP: Final = 3  # ends without being asked, within LATELY, that make a crash loop
 LATELY: Final = timedelta(minutes=10)
 RECOVERED: Final = timedelta(minutes=1)  # a process that runs for so long since its last end is no crash loop
 KILLED: Final = 137  # exit code of SIGKILL
 CRASHES: Final = "crash loop"
-STOPPED: Final = "stopped"
 UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One replica of one process, or a process that is stopped."""
+    """One replica of one process, or a process of which none is to run."""
 
     name: str  # web.1
     release: int | None
-    state: str  # running, starting, crash loop, stopping, stopped, and Swarm's own words
+    state: str  # running, starting, crash loop, stopping, stopped, scaled to 0, and Swarm's own words
     since: datetime | None
     restarts: int  # ends that nobody asked for, as far as Swarm remembers
     last_exit: str | None
@@ -52,20 +51,21 @@ class Load:
 
 
 async def processes(parts: Parts, app: str) -> list[Replica]:
-    """Every replica of every service of the app, and the processes that are stopped."""
+    """Every replica of every service of the app, and the processes of which none is to run."""
     with parts.store.read() as tx:
         handle = tx.apps.handle(app)
     services = await parts.fleet.services(handle)
     services.sort(key=lambda service: (service.process != "web", service.process))
     tasks = await asyncio.gather(*(parts.fleet.tasks(service) for service in services))
     with parts.store.read() as tx:
-        current, stopped = tx.releases.current(app), tx.faces.stopped(app)
+        current = tx.releases.current(app)
+        idle = {} if current is None else idle_in(tx, current)
     commands = {process.name: process.command for process in current.spec.processes} if current is not None else {}
     found: list[Replica] = []
     for service, of_service in zip(services, tasks, strict=True):
         found += _replicas(service, of_service, commands.get(service.process), parts.clock())
     found = list(await asyncio.gather(*(_explained(parts, replica) for replica in found)))
-    return found if current is None else found + _stopped(current, stopped, found)
+    return found if current is None else found + _idle(current, idle, found)
 
 
 async def loads(parts: Parts, app: str, replicas: list[Replica]) -> dict[str, Load]:
@@ -146,11 +146,11 @@ def _last_exit(task: Task) -> str:
     return task.error or task.state if task.exit_code is None else str(task.exit_code)
 
 
-def _stopped(current: Release, stopped: frozenset[str], shown: list[Replica]) -> list[Replica]:
-    """A row for each process that an operator stopped and of which nothing is left."""
+def _idle(current: Release, idle: dict[str, Idle], shown: list[Replica]) -> list[Replica]:
+    """A row for each process that is not to run and of which nothing is left."""
     there = {replica.process for replica in shown}
     return [
-        Replica(process.name, current.number, STOPPED, None, 0, None, process.command)
+        Replica(process.name, current.number, idle[process.name].value, None, 0, None, process.command)
         for process in current.spec.processes
-        if process.name not in there and stopped & {process.name, ALL}
+        if process.name in idle.keys() - there
     ]

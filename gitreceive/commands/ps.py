@@ -10,6 +10,7 @@ from gitreceive.commands.base import app_argument, registry
 from gitreceive.commands.desk import Desk
 from runtime import processes as processes_
 from runtime.errors import UsageError
+from runtime.idle import Idle
 from runtime.model import MIB, Role
 from runtime.status import CRASHES, UNKNOWN, Load, loads, processes
 from runtime.story import Story
@@ -80,7 +81,7 @@ async def scale(desk: Desk, app: str, amounts: tuple[str, ...]) -> None:
     wanted = dict(_amount(word) for word in amounts)
     await desk.operations.apps.scale(app, wanted)
     for process, number in wanted.items():
-        desk.say(f"{process} runs x{number}" if number else f"{process} is stopped")
+        desk.say(f"{process} runs x{number}" if number else f"{process} is {Idle.SCALED.value}")
 
 
 @registry.command("ps:restart", role=Role.DEVELOPER, shows=("process",))
@@ -100,31 +101,34 @@ async def restart(desk: Desk, app: str, process: str | None) -> None:
     desk.say(f"{process or app} is restarted")
 
 
-@registry.command("ps:stop", role=Role.DEVELOPER, shows=("process",))
+@registry.command("ps:stop", role=Role.DEVELOPER, shows=("names",))
 @app_argument
-@click.argument("process", required=False)
-async def stop(desk: Desk, app: str, process: str | None) -> None:
-    """Stop a process, or all, until ps:start; a deploy does not start it.
+@click.argument("names", nargs=-1, metavar="[PROCESS…]")
+async def stop(desk: Desk, app: str, names: tuple[str, ...]) -> None:
+    """Stop processes, or all, until ps:start; a deploy does not start them.
 
     Visitors of a stopped web get a page that says so, with 503. Cron jobs go on: 'cron:suspend' stops them.
 
     ssh paas@HOST -- ps:stop shop mailer
     """
-    names = await processes_.stop(desk.parts, desk.operations.deployer, app, process)
-    for name in names:
+    for name in await processes_.stop(desk.parts, desk.operations.deployer, app, names):
         desk.say(f"{name} is stopped")
 
 
-@registry.command("ps:start", role=Role.DEVELOPER, shows=("process",))
+@registry.command("ps:start", role=Role.DEVELOPER, shows=("names",))
 @app_argument
-@click.argument("process", required=False)
-async def start(desk: Desk, app: str, process: str | None) -> None:
+@click.argument("names", nargs=-1, metavar="[PROCESS…]")
+async def start(desk: Desk, app: str, names: tuple[str, ...]) -> None:
     """Start what ps:stop stopped, as many as before, and see it up.
 
     ssh paas@HOST -- ps:start shop
     """
-    for item in await processes_.start(desk.parts, desk.operations.deployer, app, process):
-        desk.say(f"{item.process} runs x{item.replicas}" if item.replicas else f"{item.process} is scaled to 0")
+    for item in await processes_.start(desk.parts, desk.operations.deployer, app, names):
+        desk.say(f"{item.process} runs x{item.replicas}" if item.replicas else _scaled(app, item.process))
+
+
+def _scaled(app: str, process: str) -> str:
+    return f"{process} is {Idle.SCALED.value}: 'ps:scale {app} {process}=1' runs one"
 
 
 def _amount(word: str) -> tuple[str, int]:

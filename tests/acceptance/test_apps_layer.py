@@ -252,7 +252,7 @@ def test_what_is_stopped_stays_so_across_a_deploy_until_it_is_started(instance: 
     status, headers, body = ask(instance, host)
     assert (status, headers["retry-after"]) == (503, "60")
     assert "This app is stopped." in body
-    assert instance.ssh("config:set", APP, "A=b").code == 0
+    assert f"-----> Leaving web stopped: 'ps:start {APP} web' starts it" in instance.ssh("config:set", APP, "A=b").out
     found = running(instance)
     assert (found["web"]["state"], found["clock.1"]["state"]) == ("stopped", "running")
     assert ask(instance, host)[0] == 503
@@ -264,12 +264,16 @@ def test_what_is_stopped_stays_so_across_a_deploy_until_it_is_started(instance: 
         f"{name} is stopped" for name in ("web", "plodder", "clock")
     }
     assert {row["state"] for row in running(instance).values()} == {"stopped"}
+    refused = instance.ssh("ps:restart", APP)
+    assert (refused.code, "are stopped: 'ps:start" in refused.err) == (1, True)
     assert instance.ssh("ps:start", APP).code == 0
     assert {row["state"] for row in running(instance).values()} == {"running"}
 
 
 def test_scaling_web_to_nothing_shows_a_page_at_once(instance: Instance, live: Work) -> None:
-    assert instance.ssh("ps:scale", APP, "web=0").code == 0
+    assert instance.ssh("ps:scale", APP, "web=0").out == "web is scaled to 0\n"
+    until(lambda: running(instance).get("web", {}).get("state") == "scaled to 0", "its row", 15)
+    assert instance.ssh("ps:start", APP, "web").out == f"web is scaled to 0: 'ps:scale {APP} web=1' runs one\n"
     assert ask(instance, f"{APP}.localhost")[0] == 503
     assert instance.ssh("ps:scale", APP, "web=1").code == 0
     until(lambda: ask(instance, f"{APP}.localhost")[0] == 200, "web's answer", 15)

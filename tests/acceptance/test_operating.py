@@ -187,13 +187,16 @@ def test_rebuild_makes_a_release_of_the_same_commit(instance: Instance, app: str
 
 
 def test_scaling_makes_no_release_and_outlives_the_next_one(instance: Instance, app: str, work: Work) -> None:
+    def shown() -> list[tuple[str, str]]:
+        return sorted((row["process"], row["state"]) for row in instance.json("ps", app))
+
     done = instance.ssh("ps:scale", app, "web=2", "plodder=0")
     assert done.code == 0, done.all
-    assert done.out == "web runs x2\nplodder is stopped\n"
-    assert sorted(row["process"] for row in instance.json("ps", app)) == ["web.1", "web.2"]
+    assert done.out == "web runs x2\nplodder is scaled to 0\n"
+    assert shown() == [("plodder", "scaled to 0"), ("web.1", "running"), ("web.2", "running")]
     assert instance.json("apps:info", app)["release"] == "v1"
     assert instance.ssh("config:set", app, "A=b").code == 0
-    assert sorted(row["process"] for row in instance.json("ps", app)) == ["web.1", "web.2"]
+    assert shown() == [("plodder", "scaled to 0"), ("web.1", "running"), ("web.2", "running")]
     assert instance.ssh("ps:scale", app, "nobody=1").code == 1
 
 

@@ -212,6 +212,9 @@ async def test_a_name_that_the_app_does_not_have_is_no_matter_of_usage(office: O
     office.add_app("shop", 1, live=1)
     for words in (
         ("ps:scale", "shop", "nope=1"),
+        ("ps:stop", "shop", "web", "nope"),
+        ("ps:start", "shop", "nope"),
+        ("ps:restart", "shop", "nope"),
         ("cron:run", "shop", "nope"),
         ("releases:info", "shop", "v7"),
         ("deploys:info", "shop", "7"),
