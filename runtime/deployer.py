@@ -99,7 +99,7 @@ class Deployer:
             try:
                 outcome = await self._cancellable(progress, self._attempt(progress, make, story, wait))
             except LockstepError as error:
-                tell_failure(story, app, error)
+                tell_failure(story, deploy, error)
                 raise
             tell_success(
                 story,

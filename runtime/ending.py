@@ -36,15 +36,16 @@ def tell_success(story: Story, settings: Settings, deploy: Deploy, release: Rele
             story.detail(settings.url_of(host))
 
 
-def tell_failure(story: Story, app: str, error: LockstepError) -> None:
+def tell_failure(story: Story, deploy: Deploy, error: LockstepError) -> None:
     """The phase, the cause, the last lines of the log and the next command."""
     if isinstance(error, DeployError) and error.log_tail:
         story.trouble("last lines of its log:")
         for line in error.log_tail:
             story.detail(line)
     story.trouble(reason(error))
-    first = "correct it and push again; " if isinstance(error, DeployError) else ""
-    story.trouble(f"next: {first}'ps {app}' shows what runs, 'deploys {app}' what was tried")
+    again = f"correct it and {'push' if deploy.kind == 'push' else 'try'} again; "
+    first = again if isinstance(error, DeployError) else ""
+    story.trouble(f"next: {first}'ps {deploy.app}' shows what runs, 'deploys {deploy.app}' what was tried")
 
 
 def reason(error: LockstepError) -> str:

@@ -176,7 +176,7 @@ class Reconciler:
                     story.trouble(f"it is not ended yet, which is tried again: {explain(error)}")
                     self._record(deploy.app, "recover", f"deploy {deploy.id}, stopped in {stopped_in}", explain(error))
                     return
-                tell_failure(story, deploy.app, error)
+                tell_failure(story, deploy, error)
         how = progress.deploy.state.value
         self._record(deploy.app, "recover", f"deploy {deploy.id}, stopped in {stopped_in}: {how}", "ok")
 

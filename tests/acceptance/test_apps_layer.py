@@ -144,6 +144,7 @@ def test_a_deploy_job_that_fails_leaves_settings_and_release_as_they_were(instan
     done = instance.ssh("apps:update", APP, "--deploy-job-command", "'exit 4'", "--env", "BROKEN=1", "--branch", "next")
     assert done.code == 1
     assert "deploy-job exited with 4" in done.all
+    assert "next: correct it and try again; " in done.all
     info = instance.json("apps:info", APP)
     assert (info["release"], info["branch"]) == (before, "main")
     assert not [row for row in info["values"] if row["what"].startswith("deploy job") or row["key"] == "BROKEN"]
