@@ -13,6 +13,7 @@ from gitreceive.commands.appflags import change_of, delete_options, settings_opt
 from gitreceive.commands.base import app_argument, confirm, force_option, json_option, registry
 from gitreceive.commands.desk import Desk
 from runtime.errors import UsageError
+from runtime.face import Face
 from runtime.model import MIB, Role
 from runtime.origins import given, origins
 from runtime.parts import hosts_of
@@ -39,7 +40,7 @@ def apps(desk: Desk) -> None:
             "release": None if app.current_release is None else f"v{app.current_release}",
             "branch": app.branch,
             "url": settings.url_of(settings.host_of(app.name), https=faces[app.name].https_only),
-            "maintenance": None if faces[app.name].maintenance is None else "on",
+            **_maintenance(faces[app.name]),
             "created": app.created_at,
         }
         for app in found
@@ -105,7 +106,7 @@ def info(desk: Desk, app: str) -> None:
         "release": None,
     }
     facts["logs"] = f"{desk.operations.logs.size(app) / MIB:.1f} of {desk.parts.settings.log_budget / MIB:g} MiB"
-    facts |= {"maintenance": "off" if face.maintenance is None else face.maintenance or "on"}
+    facts |= _maintenance(face)
     if release is not None:
         facts |= {
             "release": release.label,
@@ -181,3 +182,10 @@ async def destroy(desk: Desk, app: str, force: bool) -> None:
     await confirm(desk, app, force)
     await desk.operations.apps.destroy(app)
     desk.say(f"{app} is gone, with its volumes, images, config and repository")
+
+
+def _maintenance(face: Face) -> dict[str, str | None]:
+    return {
+        "maintenance": "off" if face.maintenance is None else "on",
+        "maintenance_message": face.maintenance or None,
+    }

@@ -362,7 +362,7 @@ def test_maintenance_answers_all_requests_and_outlives_deploys(instance: Instanc
         assert "Back at &lt;noon&gt; &#123;env.PATH&#125;" in body
     assert running(instance)["clock.1"]["state"] == "running"
     assert instance.json("apps")[0]["maintenance"] == "on"
-    assert instance.json("apps:info", APP)["maintenance"] == "Back at <noon> {env.PATH}"
+    assert instance.json("apps:info", APP)["maintenance_message"] == "Back at <noon> {env.PATH}"
     assert instance.lockstep("doctor").code == 0
     assert instance.ssh("maintenance:off", APP).code == 0
     assert ask(instance, f"{APP}.localhost")[0] == 200

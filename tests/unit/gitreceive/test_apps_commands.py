@@ -181,15 +181,26 @@ async def test_https_needs_its_port(office: Office) -> None:
 
 
 async def test_maintenance_is_kept_and_shown(office: Office) -> None:
+    async def shown() -> tuple[str, str | None]:
+        """The state and the message, the same wherever they are printed."""
+        [row] = json.loads((await office.run("apps", "-o", "json")).out)
+        info = json.loads((await office.run("apps:info", "shop", "-o", "json")).out)
+        keys = ("maintenance", "maintenance_message")
+        assert [row[key] for key in keys] == [info[key] for key in keys]
+        return info["maintenance"], info["maintenance_message"]
+
     office.add_app("shop")
     done = await office.run("maintenance:on", "shop", "--message", "Back at noon")
     assert "its processes and cron jobs go on" in done.out
-    assert json.loads((await office.run("apps", "-o", "json")).out)[0]["maintenance"] == "on"
-    assert json.loads((await office.run("apps:info", "shop", "-o", "json")).out)["maintenance"] == "Back at noon"
+    assert await shown() == ("on", "Back at noon")
+    assert (await office.run("maintenance:on", "shop", "--message", "off")).code == 0
+    assert await shown() == ("on", "off")
+    assert (await office.run("maintenance:on", "shop")).code == 0
+    assert await shown() == ("on", None)
     for message in ("x" * 501, "two\nlines", "\x1b[2J"):
         assert (await office.run("maintenance:on", "shop", "--message", message)).code == 2
     assert (await office.run("maintenance:off", "shop")).code == 0
-    assert json.loads((await office.run("apps", "-o", "json")).out)[0]["maintenance"] is None
+    assert await shown() == ("off", None)
 
 
 async def test_clone_has_settings_and_only_the_names_of_values(office: Office) -> None:

@@ -257,7 +257,8 @@ LISTINGS: dict[tuple[str, ...], list[dict[str, Any]]] = {
             "release": "v2",
             "branch": "main",
             "url": "http://shop.localhost:8080/",
-            "maintenance": None,
+            "maintenance": "off",
+            "maintenance_message": None,
             "created": "2026-01-02T03:04:05.678901Z",
         }
     ],
