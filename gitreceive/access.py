@@ -12,11 +12,17 @@ PUSH: Final = "git-push"  # what a key limited to commands calls `git push`
 FETCH: Final = "git-fetch"  # and `git fetch`, `git clone`, `git ls-remote`
 
 
-def require(operator: Key, role: Role, app: str | None = None, *, command: str) -> None:
+def require(operator: Key, role: Role, app: str | None = None, *, command: str, new: bool = False) -> None:
     """Raises Refused when the key's role is too low or the command is not among its own,
     NoSuchApp when it may not know of the app.
+
+    A `new` app is one that need not be there yet, as with a push: a key for other apps is told so, in the same
+    words whether there is one of that name or not.
     """
     if app is not None and operator.apps and app not in operator.apps:
+        if new or command == PUSH:
+            alone = ", ".join(operator.apps)
+            raise Refused(f"the key '{operator.name}' is for {alone} alone: it can not make {app[:60]}")
         raise NoSuchApp(f"there is no app '{app[:60]}': 'apps' lists those there are")
     if operator.commands and command not in operator.commands:
         raise Refused(f"the key '{operator.name}' is for {', '.join(operator.commands)} alone and not for {command}")

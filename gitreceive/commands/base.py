@@ -41,23 +41,24 @@ class GatedCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         desk = ctx.find_object(Desk)
         assert desk is not None
-        app = next(iter(self._apps(ctx.params)), None)
+        app = next((app for app, _ in self._apps(ctx.params)), None)
         desk.deed = Deed(desk.operator.name, desk.streams.source, str(self.name), app, self._shown(ctx.params))
         if not self.records:
             return self._admit(ctx, desk)
         return recorded(desk.parts, desk.deed, lambda: self._admit(ctx, desk))
 
     def _admit(self, ctx: click.Context, desk: Desk) -> Any:
-        for app in self._apps(ctx.params) or (None,):
-            require(desk.operator, self.role, app, command=str(self.name))
+        named, command = self._apps(ctx.params), str(self.name)
+        for app, new in named or ((None, False),):
+            require(desk.operator, self.role, app, command=command, new=new)
         if ctx.params.get("app") is not None:
             _require_app(desk, ctx.params["app"])
         return super().invoke(ctx)
 
-    def _apps(self, given: dict[str, Any]) -> tuple[str, ...]:
-        """The apps that the words name."""
-        named = (given.get("app"), given[self.new_app] if self.new_app is not None else None)
-        return tuple(app for app in named if app is not None)
+    def _apps(self, given: dict[str, Any]) -> tuple[tuple[str, bool], ...]:
+        """The apps that the words name, and whether one need not be there yet."""
+        named = ((given.get("app"), False), (given[self.new_app] if self.new_app is not None else None, True))
+        return tuple((app, new) for app, new in named if app is not None)
 
     def _shown(self, given: dict[str, Any]) -> str:
         found = [given[name] for name in self.shows]

@@ -224,5 +224,5 @@ async def test_name_that_no_app_may_have_is_refused(office: Office, app: str, tm
 
 
 async def test_limited_key_does_not_make_other_apps(office: Office) -> None:
-    with pytest.raises(NoSuchApp):
+    with pytest.raises(Refused, match="the key 'lena' is for shop alone: it can not make blog"):
         await office.pushes.admit(LIMITED, "blog", write=True)

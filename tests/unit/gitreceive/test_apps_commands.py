@@ -213,7 +213,7 @@ async def test_clone_has_settings_and_only_the_names_of_values(office: Office) -
         assert (tx.apps.layer("shop-b").size, tx.apps.get("shop-b").branch) == ("mini", "trunk")
         assert (tx.apps.config("shop-b"), tx.apps.config("shop-c")) == ({}, {"A": "2", "B": "1"})
     assert sorted(path.name for path in (Path(office.folder) / "repos").iterdir()) == ["shop-b.git", "shop-c.git"]
-    assert (await office.run("apps:clone", "shop", "blog", who=LIMITED)).code == 20
+    assert (await office.run("apps:clone", "shop", "blog", who=LIMITED)).code == 1
     assert (await office.run("apps:clone", "shop", "../x")).code == 2
     assert (await office.run("rebuild", "shop-b")).err == "nothing of shop-b is live: push to it"
 

@@ -118,7 +118,7 @@ def expected(operator: Key, command: str, app: str) -> type[LockstepError] | Non
     role, on = EXPECTED[command]
     word = command.partition(" ")[0]
     if on in (On.APP, On.NEW) and operator.apps and app not in operator.apps:
-        return NoSuchApp
+        return NoSuchApp if on is On.APP else Refused
     if operator.commands and word not in operator.commands:
         return Refused
     if ORDER.index(operator.role) < ORDER.index(role) or (on is On.ALL and operator.apps):
@@ -184,8 +184,20 @@ async def test_key_of_one_app_can_not_tell_another_from_none(office: Office, who
     absent = await answer(office, OPERATORS[who], command, "nope")
     assert str(there).replace("blog", "nope") == str(absent)
     assert there is not None
-    assert there.exit_code == 20
-    assert "shop" not in str(there)
+    if EXPECTED[command][1] is On.NEW:
+        assert str(absent) == f"the key '{OPERATORS[who].name}' is for shop alone: it can not make nope"
+    else:
+        assert there.exit_code == 20
+        assert "shop" not in str(there)
+
+
+@pytest.mark.parametrize("command", ["apps:rename", "apps:clone"])
+async def test_key_of_one_app_gives_no_other_name(office: Office, command: str) -> None:
+    """Neither one that is taken, nor one that is free."""
+    people(office)
+    for new in ("blog", "nope"):
+        done = await office.run(command, "shop", new, who=OPERATORS["developer of shop"])
+        assert (done.code, done.err) == (1, f"the key 'lena' is for shop alone: it can not make {new}")
 
 
 async def test_what_is_listed_without_an_app_shows_only_ones_own(office: Office) -> None:
