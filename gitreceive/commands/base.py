@@ -13,6 +13,7 @@ import click
 from gitreceive.access import require, sees
 from gitreceive.commands.desk import Desk
 from gitreceive.record import Deed, one_line, recorded
+from gitreceive.commands.hints import hint
 from runtime.errors import NoSuchApp, UsageError
 from runtime.model import Role
 
@@ -85,9 +86,8 @@ class Tree(click.Group):
     def require_command(self, name: str) -> None:
         """Raises UsageError, naming the nearest, when there is no such command."""
         if name not in self.commands:
-            near = difflib.get_close_matches(name, self.commands, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "'help' lists those there are"
-            raise UsageError(f"there is no command '{name[:60]}': {hint}")
+            near = hint(name, self.commands, "'help' lists those there are")
+            raise UsageError(f"there is no command '{name[:60]}': {near}")
 
 
 class Registry:
@@ -198,5 +198,5 @@ def _require_app(desk: Desk, app: str) -> None:
             return
         names = [known.name for known in tx.apps.all() if sees(desk.operator, known.name)]
     near = difflib.get_close_matches(app, names, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else "'apps' lists those there are"
-    raise NoSuchApp(f"there is no app '{app[:60]}': {hint}")
+    ending = f"did you mean '{near[0]}'?" if near else "'apps' lists those there are"
+    raise NoSuchApp(f"there is no app '{app[:60]}': {ending}")

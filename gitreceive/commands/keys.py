@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 from gitreceive.access import FETCH, PUSH
 from gitreceive.commands.base import json_option, registry
 from gitreceive.commands.desk import Desk
+from gitreceive.commands.hints import hint
 from gitreceive.keyring import add_key, remove_key
 from runtime.errors import UsageError
 from runtime.model import Role
@@ -90,6 +89,5 @@ def remove(desk: Desk, name: str) -> None:
 def _check_command(name: str) -> None:
     known = (PUSH, FETCH, *registry.tree().commands)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"it is {PUSH}, {FETCH} or one that 'help' lists"
-        raise UsageError(f"there is no command '{name[:60]}': {hint}")
+        near = hint(name, known, f"it is {PUSH}, {FETCH} or one that 'help' lists")
+        raise UsageError(f"there is no command '{name[:60]}': {near}")
