@@ -23,15 +23,22 @@ DEPLOYS: Final = 1000  # the newest, among which those of a release are looked f
 
 @registry.command("logs", role=Role.VIEWER)
 @app_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines, across deploys, until Ctrl-C.")
 @click.option(
-    "-n", "--lines", type=click.IntRange(0, MOST), help=f"Lines from before; {SOME}, or with --since the last {MOST}."
+    "-f", "--follow", "--tail", "follow", is_flag=True, help="Go on with new lines, across deploys, until Ctrl-C."
+)
+@click.option(
+    "-n",
+    "--lines",
+    "--num",
+    "lines",
+    type=click.IntRange(0, MOST),
+    help=f"Lines from before; {SOME}, or with --since the last {MOST}.",
 )
 @click.option("-p", "--process", help="Only this process, e.g. web, web.1, or the name of a worker, job or hook.")
 @click.option(
     "-t", "--kind", "kinds", multiple=True, metavar="KIND", help=f"Only these: {', '.join(LogKind)}, all. Repeatable."
 )
-@click.option("--since", metavar="MOMENT", help="Only from then on: 10m, 2h, 3d ago, or 2026-01-02T03:04:05Z.")
+@click.option("--since", metavar="MOMENT", help="Only from then on: 10m, 1h30m, 3d ago, or 2026-01-02T03:04:05Z.")
 @click.option("--release", metavar="vN", help="Only lines of this release.")
 @json_option
 async def logs(

@@ -13,7 +13,8 @@ from runtime.logbook.entry import OWN, PLATFORM, Entry, LogKind, Stream, stamp
 
 ALL: Final = "all"
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-AGO: Final = re.compile(r"([0-9]{1,5})([smhd])")
+AGO: Final = re.compile(r"(?:[0-9]{1,5}[smhd])+")
+SPAN: Final = re.compile(r"([0-9]+)([smhd])")
 RELEASE: Final = re.compile(r"v?([1-9][0-9]{0,8})")
 
 
@@ -54,19 +55,19 @@ def kinds_in(words: Iterable[str]) -> frozenset[LogKind]:
 
 
 def since_in(text: str, now: datetime) -> str:
-    """The moment of "10m", "2h", "3d", or of an ISO 8601 moment (in UTC when it names no zone). Raises UsageError."""
-    if (ago := AGO.fullmatch(text)) is not None:
-        return stamp(now - timedelta(seconds=int(ago[1]) * UNITS[ago[2]]))
+    """The moment of "10m", "1h30m", "3d", or of one in ISO 8601 (in UTC when it names no zone). Raises UsageError."""
     try:
+        if AGO.fullmatch(text) is not None:
+            return stamp(now - timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in SPAN.findall(text))))
         moment = datetime.fromisoformat(text)
         return stamp(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
-        raise UsageError(f"'{text[:40]}' is no moment: use 10m, 2h, 3d or one like 2026-01-02T03:04:05Z") from None
+        raise UsageError(f"'{text[:40]}' is no moment: use 10m, 1h30m, 3d or one like 2026-01-02T03:04:05Z") from None
 
 
 def release_in(text: str) -> int:
     """From "v3" or "3". Raises UsageError."""
     found = RELEASE.fullmatch(text)
     if found is None:
-        raise UsageError(f"'{text[:40]}' is no release: use v3 or 3; 'releases APP' lists them")
+        raise UsageError(f"'{text[:40]}' is no release: use v3 or 3; 'releases' lists them")
     return int(found[1])

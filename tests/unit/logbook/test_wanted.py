@@ -32,6 +32,8 @@ def test_unknown_kind(word: str) -> None:
         ("10m", "2026-01-02T02:54:05.678901000Z"),
         ("2h", "2026-01-02T01:04:05.678901000Z"),
         ("3d", "2025-12-30T03:04:05.678901000Z"),
+        ("1h30m", "2026-01-02T01:34:05.678901000Z"),
+        ("1d2h3m4s", "2026-01-01T01:01:01.678901000Z"),
         ("99999d", "1752-03-20T03:04:05.678901000Z"),
         ("0900-01-01", "0900-01-01T00:00:00.000000000Z"),
         ("0m", "2026-01-02T03:04:05.678901000Z"),
@@ -47,10 +49,25 @@ def test_since(text: str, moment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "m", "-1m", "1w", "yesterday", "2026-13-01", "٣m", "0001-01-01T00:00:00+14:00"]
+    "text",
+    [
+        "",
+        "10",
+        "m",
+        "-1m",
+        "1w",
+        "1h30",
+        "1h 30m",
+        "9999999d",
+        "99999d" * 99,
+        "yesterday",
+        "2026-13-01",
+        "٣m",
+        "0001-01-01T00:00:00+14:00",
+    ],
 )
 def test_no_moment(text: str) -> None:
-    with pytest.raises(UsageError, match="is no moment: use 10m, 2h, 3d"):
+    with pytest.raises(UsageError, match="is no moment: use 10m, 1h30m, 3d"):
         since_in(text, NOW)
 
 
