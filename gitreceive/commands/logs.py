@@ -59,6 +59,8 @@ async def logs(
     ssh paas@HOST -- logs shop -f -p web
     """
     wanted = _wanted(desk, app, process, kinds, since, release)
+    if process is not None:
+        await desk.operations.logs.check_process(app, process)
     limit = lines if lines is not None else SOME if since is None else MOST
     last, place = await desk.operations.logs.last(app, wanted, limit)
     await _print(desk, last)

@@ -33,9 +33,9 @@ class Wanted:
             return False
         if entry.stream is Stream.NOTE and entry.process == PLATFORM:
             return True  # about the log itself, whichever part of it is looked at
-        return entry.kind in self.kinds and self._is_of_process(entry) and self._is_of_release(entry)
+        return entry.kind in self.kinds and self.is_of_process(entry) and self._is_of_release(entry)
 
-    def _is_of_process(self, entry: Entry) -> bool:
+    def is_of_process(self, entry: Entry) -> bool:
         return self.process is None or self.process in (entry.process, entry.process.partition(".")[0])
 
     def _is_of_release(self, entry: Entry) -> bool:

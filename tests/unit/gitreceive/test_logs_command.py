@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitreceive.model import Terminal
-from runtime.logbook.entry import Entry, LogKind, Stream, stamp
+from runtime.logbook.entry import Entry, LogKind, Stream, note, stamp
 from runtime.logbook.telling import tell_log
 from runtime.model import DeployState
 from runtime.story import Story
@@ -91,9 +91,32 @@ async def test_forms_of_a_line(office: Office) -> None:
 
 
 async def test_empty_log_says_so(office: Office) -> None:
-    done = await office.run("logs", "shop", "-p", "mailer")
+    done = await office.run("logs", "shop", "-p", "web.1")
     assert (done.code, done.out) == (0, "")
-    assert done.err == "nothing that fits was written by mailer yet: '-t all' shows every kind of line\n"
+    assert done.err == "nothing that fits was written by web.1 yet: '-t all' shows every kind of line\n"
+
+
+@pytest.mark.parametrize("words", [("-p", "mailr"), ("-f", "-p", "mailr"), ("-p", "mailr.1", "-n", "0", "--tail")])
+async def test_process_that_never_was_is_a_typo(office: Office, words: tuple[str, ...]) -> None:
+    write(office, line("x"), note(stamp(NOW), "about the log itself"))
+    done = await office.run("logs", "shop", *words)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"shop has no process or job '{words[words.index('-p') + 1]}': it has web"
+
+
+async def test_process_that_is_gone_has_a_log(office: Office) -> None:
+    """Of an older release, or by its lines alone."""
+    job = samples.release(samples.web(), number=3, spec=samples.spec(samples.web(), crons=(samples.cron("tidy"),)))
+    with office.store.write() as tx:
+        tx.releases.add(job)
+    write(office, line("old", process="mailer.1", release=1))
+    assert await told(office, "-p", "mailer") == ["old"]
+    assert await told(office, "--num", "5", "-p", "tidy") == []
+
+
+async def test_processes_of_what_is_not_live_yet_can_be_waited_for(office: Office) -> None:
+    office.add_app("blog")
+    assert (await office.run("logs", "blog", "-p", "web")).code == 0
 
 
 async def test_follower_goes_on_until_the_app_is_gone(office: Office) -> None:
