@@ -14,14 +14,15 @@ from runtime.model import Deploy, DeployState, Role
 
 @registry.command("deploys", role=Role.VIEWER)
 @app_argument
+@click.option("-n", "--number", "limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @json_option
-def deploys(desk: Desk, app: str) -> None:
+def deploys(desk: Desk, app: str, limit: int) -> None:
     """List pushes, config changes and rollbacks, newest first: how they ended, how long they took.
 
     ssh paas@HOST -- deploys shop
     """
     with desk.parts.store.read() as tx:
-        found = tx.deploys.of(app)
+        found = tx.deploys.of(app, limit=limit)
     rows = [
         {
             "deploy": deploy.id,
@@ -74,23 +75,26 @@ def info(desk: Desk, app: str, number: int) -> None:
 
 @registry.command("deploys:log", role=Role.VIEWER)
 @app_argument
-@click.argument("number", type=int)
+@click.argument("number", type=int, required=False, metavar="[NUMBER]")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the deploy ends.")
-async def log(desk: Desk, app: str, number: int, follow: bool) -> None:
-    """Print what a deploy told its pusher; with -f, be told what is still to come.
+async def log(desk: Desk, app: str, number: int | None, follow: bool) -> int:
+    """Print what a deploy told its pusher, the newest without NUMBER.
+
+    With -f be told what is still to come, and end with 1 if it did not go live.
 
     ssh paas@HOST -- deploys:log shop 7 -f
     """
     logs = desk.operations.deployer.logs
-    _deploy(desk, app, number)
+    number = _deploy(desk, app, number).id
     if not logs.path(app, number).is_file():
         raise LockstepError(f"there is no log of deploy {number} of {app}: 'deploys {app}' lists its deploys")
     if not follow:
         desk.streams.write(await asyncio.to_thread(logs.path(app, number).read_bytes))
-        return
+        return 0
     async for text in logs.follow(app, number):
         desk.streams.write(text)
         await desk.streams.drain()
+    return 0 if _deploy(desk, app, number).state in (DeployState.RETIRE, DeployState.LIVE) else 1
 
 
 @registry.command("deploys:cancel", role=Role.DEVELOPER, shows=("number",))
@@ -105,10 +109,13 @@ def cancel(desk: Desk, app: str, number: int | None) -> None:
     desk.say(f"deploy {deploy.id} of {app} is being cancelled: 'deploys {app}' shows its end")
 
 
-def _deploy(desk: Desk, app: str, number: int) -> Deploy:
-    """Raises LockstepError, the same for a deploy of another app as for one that never was."""
+def _deploy(desk: Desk, app: str, number: int | None) -> Deploy:
+    """That one, or the newest. Raises LockstepError, the same for one of another app as for one that never was."""
     with desk.parts.store.read() as tx:
-        deploy = tx.deploys.find(number)
+        newest = tx.deploys.of(app, limit=1)
+        deploy = tx.deploys.find(number) if number is not None else next(iter(newest), None)
+    if deploy is None and number is None:
+        raise LockstepError(f"nothing was deployed to {app} yet: push to it")
     if deploy is None or deploy.app != app:
         raise LockstepError(f"{app} has no deploy {number}: 'deploys {app}' lists its deploys")
     return deploy

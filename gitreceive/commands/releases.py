@@ -14,15 +14,16 @@ from runtime.story import Story
 
 @registry.command("releases", role=Role.VIEWER)
 @app_argument
+@click.option("-n", "--number", "limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @json_option
-def releases(desk: Desk, app: str) -> None:
+def releases(desk: Desk, app: str, limit: int) -> None:
     """List an app's releases, newest first; the live one is marked.
 
     ssh paas@HOST -- releases shop
     """
     with desk.parts.store.read() as tx:
         current = tx.apps.get(app).current_release
-        found = tx.releases.of(app)
+        found = tx.releases.of(app, limit=limit)
     rows = [
         {
             "release": release.label,

@@ -249,6 +249,7 @@ def test_a_deploy_can_be_cancelled_and_its_log_followed(instance: Instance, app:
             cancelled = instance.ssh("deploys:cancel", app)
             assert cancelled.code == 0, cancelled.all
             assert "cancelled by admin" in follower.stdout.read()
+        assert follower.returncode == 1
         assert "cancelled by admin" in push.stderr.read()
     assert push.returncode == 1
     assert instance.json("deploys", app)[0]["state"] == "cancelled"

@@ -18,7 +18,7 @@ from gitreceive.commands.desk import Desk, ago
 from gitreceive.model import Terminal
 from runtime.alerts.model import AlertKind, AlertState, Cause
 from runtime.alerts.raising import raise_alert, silent
-from runtime.model import Key, Role
+from runtime.model import DeployState, Key, Role
 from tests.unit.gitreceive.desk import Office, Streams
 from tests.unit.runtime.samples import ADMIN, DEVELOPER, NOW, VIEWER, key, release, spec, web
 
@@ -143,7 +143,7 @@ def test_commands_on_one_app_name_it_first(name: str) -> None:
         ),
         (("logs", "shop", "--since", "soon"), "'soon' is no moment: use 10m, 1h30m, 3d or one like"),
         (("logs", "shop", "--release", "last"), "'last' is no release: use v3 or 3"),
-        (("deploys:log", "shop", "last"), "invalid value for 'NUMBER'"),
+        (("deploys:log", "shop", "last"), "invalid value for '[NUMBER]'"),
         (("releases:info", "shop", "last"), "'last' is not a release: give it as v3 or 3"),
         (("ps:scale", "shop", "web"), "'web' is not PROCESS=N"),
         (("ps:scale", "shop", "web=101"), "'web=101' is not PROCESS=N with N from 0 to 100"),
@@ -457,6 +457,31 @@ async def test_cancelling_needs_a_deploy_under_way(office: Office) -> None:
         1,
         "no such deploy of shop is under way: 'deploys shop' shows how the last ones ended",
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (DeployState.LIVE, 0),
+        (DeployState.RETIRE, 0),  # live, with something of the old release still to go
+        (DeployState.FAILED, 1),
+        (DeployState.CANCELLED, 1),
+    ],
+)
+async def test_who_follows_a_deploy_learns_whether_it_went_live(office: Office, state: DeployState, code: int) -> None:
+    office.add_app("shop")
+    assert (await office.run("deploys:log", "shop")).err == "nothing was deployed to shop yet: push to it"
+    for number in (1, 2):
+        with office.store.write() as tx:
+            begun = tx.deploys.begin("shop", "push", "anna", None, None, NOW)
+            tx.deploys.record(begun.model_copy(update={"state": state if number == 2 else DeployState.LIVE}), NOW)
+        path = office.folder / f"logs/deploys/shop/{number}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}\n")
+    found = [await office.run("deploys:log", "shop", *words) for words in (["-f"], ["2", "-f"], [], ["2"], ["1", "-f"])]
+    assert [(done.out, done.code) for done in found] == [("2\n", code)] * 2 + [("2\n", 0)] * 2 + [("1\n", 0)]
+    listed = json.loads((await office.run("deploys", "shop", "-n", "1", "-o", "json")).out)
+    assert [row["deploy"] for row in listed] == [2]
 
 
 async def test_log_of_a_deploy_is_its_apps_alone(office: Office) -> None:
