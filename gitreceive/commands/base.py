@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 import click
 
 from gitreceive.access import require, sees
+from gitreceive.commands.appword import app_first
 from gitreceive.commands.desk import Desk
-from gitreceive.record import Deed, one_line, recorded
 from gitreceive.commands.hints import hint
+from gitreceive.record import Deed, one_line, recorded
 from runtime.errors import NoSuchApp, UsageError
 from runtime.model import Role
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-HELP_WIDTH = 100
+CONTEXT: dict[str, Any] = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 UNREADABLE = re.compile("[\ud800-\udfff]")  # what can be neither stored nor printed
 COMPLAINT_LIMIT = 300  # characters of click's own complaints, which repeat whole words
 
@@ -38,6 +39,13 @@ class GatedCommand(click.Command):
         if option is not None:
             option.callback = _print_help  # click's own prints on the server's standard output
         return option
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, app_first(self, ctx, args))
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click's parser leaves it out, and the usage with it
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         desk = ctx.find_object(Desk)
@@ -123,7 +131,7 @@ class Registry:
         return declare
 
     def tree(self) -> Tree:
-        tree = Tree(name="lockstep", no_args_is_help=False, context_settings={"max_content_width": HELP_WIDTH})
+        tree = Tree(name="lockstep", no_args_is_help=False, context_settings=CONTEXT)
         for name, kind, function, gate in self._declared:
             tree.add_command(_make(name, kind, function, gate))
         return tree
@@ -141,6 +149,8 @@ force_option = click.option("--force", is_flag=True, help="Do not ask.")
 
 async def run_tree(tree: Tree, words: tuple[str, ...], desk: Desk) -> int:
     """Run one command line. Raises LockstepError; click's own complaints become UsageError."""
+    if words[:1] == ("--version",):
+        words = ("version", *words[1:])
     if any(map(UNREADABLE.search, words)):
         raise UsageError("the command line is not text in UTF-8: encode what is not, for example with base64")
     try:
@@ -150,7 +160,7 @@ async def run_tree(tree: Tree, words: tuple[str, ...], desk: Desk) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        message = one_line(error.format_message(), COMPLAINT_LIMIT).rstrip(".")
+        message = one_line(" ".join(error.format_message().split()), COMPLAINT_LIMIT).rstrip(".")
         usage = error.ctx.get_usage().removeprefix("Usage: ").strip() if error.ctx is not None else "help"
         raise UsageError(f"{message[:1].lower()}{message[1:]}; usage: {usage}") from None
     except click.ClickException as error:
@@ -178,7 +188,13 @@ async def confirm(desk: Desk, name: str, force: bool) -> None:
 
 def _make(name: str, kind: type[GatedCommand], function: Callable[..., Any], gate: dict[str, Any]) -> GatedCommand:
     parameters = list(reversed(getattr(function, "__click_params__", [])))
-    command = kind(name=name, callback=click.pass_obj(function), params=parameters, help=inspect.getdoc(function))
+    command = kind(
+        name=name,
+        callback=click.pass_obj(function),
+        params=parameters,
+        help=inspect.getdoc(function),
+        context_settings=CONTEXT,
+    )
     for attribute, value in gate.items():
         setattr(command, attribute, value)
     return command

@@ -15,6 +15,7 @@ import pytest
 from gitreceive.access import ORDER
 from gitreceive.commands.base import GatedCommand, Registry, Tree, registry
 from gitreceive.commands.desk import Desk, ago
+from gitreceive.commands.hints import ENDS, MEANT, meant
 from gitreceive.model import Terminal
 from runtime.alerts.model import AlertKind, AlertState, Cause
 from runtime.alerts.raising import raise_alert, silent
@@ -109,6 +110,81 @@ def test_commands_on_one_app_name_it_first(name: str) -> None:
         assert arguments[0] == "app"
 
 
+# ---- words that hands bring along -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("apps:exists", "apps:info"), ("apps:list", "apps"), ("apps:report", "apps:info"),
+        ("apps:craete", "apps:create"), ("app:create", "apps:create"),
+        ("builds", "deploys"), ("builds:info", "deploys"), ("certs", "domains:https"), ("certs:add", "domains:https"),
+        ("config:show", "config"), ("config:keys", "config"), ("config:sett", "config:set"), ("cron:list", "cron"),
+        ("deploys:logs", "deploys:log"), ("domains:report", "domains"), ("git:sync", "git push"),
+        ("logs:tail", "logs"), ("maintenance:enable", "maintenance:on"), ("ps:rebuild", "rebuild"),
+        ("ps:report", "ps"), ("redis", "redis:info"), ("redis:promote", "redis:info"),
+        ("releases:rollback", "rollback"), ("ssh-keys:add", "keys:add"), ("ssh-keys:list", "keys"),
+    ],
+)  # fmt: skip
+def test_names_from_elsewhere_lead_to_ours(words: str, near: str) -> None:
+    assert meant(words, NAMES) == near
+
+
+def test_what_stands_in_the_table_of_foreign_names_is_foreign_and_leads_somewhere() -> None:
+    assert not set(MEANT) & set(NAMES)
+    assert {near.split()[0] for near in MEANT.values()} - {"git"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("noun", ["apps", "config", "cron", "domains", "keys", "ps", "run", "deploys", "xyz"])
+@pytest.mark.parametrize("verb", ["destory", "exists", "removes", "rm", "unsett", "stopp", "cancl", "delete"])
+def test_nobody_is_led_to_what_destroys(noun: str, verb: str) -> None:
+    for name in (f"{noun}:{verb}", verb):
+        assert str(meant(name, NAMES)).rpartition(":")[2] not in ENDS
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "parsed"),
+    [
+        ("config:set", "--app shop A=1 B=2", {"app": "shop", "values": ("A=1", "B=2")}),
+        ("config:set", "A=1 -a shop -- B=2", {"app": "shop", "values": ("A=1", "B=2")}),
+        ("config:set", "--stdin -a A=1 -ashop", {"app": "shop", "piped": "-a", "values": ("A=1",)}),
+        ("logs", "-n 5 --app=shop -f", {"app": "shop", "lines": 5, "follow": True}),
+        ("logs", "-fn5 shop --tail", {"app": "shop", "lines": 5, "follow": True}),
+        ("apps:rename", "--app shop store", {"app": "shop", "new": "store"}),
+        ("alerts", "-a shop", {"app": "shop"}),
+        ("run", "--app shop ls -a x", {"app": "shop", "words": ("ls", "-a", "x")}),
+        ("run", "-e A=1 -a shop -p web -- ls", {"app": "shop", "process": "web", "words": ("--", "ls")}),
+        ("run", "shop ls --app x", {"app": "shop", "words": ("ls", "--app", "x")}),
+        ("keys:add", "ci --app shop", {"name": "ci", "apps": ("shop",)}),
+        ("ps:stop", "-a shop web mailer", {"app": "shop", "names": ("web", "mailer")}),
+    ],
+)
+def test_app_may_be_given_as_an_option(office: Office, name: str, given: str, parsed: dict[str, Any]) -> None:
+    found = command(name).make_context(name, given.split(), obj=Desk(ADMIN, office.operations, Streams()))
+    assert {key: found.params[key] for key in parsed} == parsed
+
+
+async def test_gate_looks_at_the_app_however_it_is_given(office: Office) -> None:
+    office.add_app("blog")
+    done = await office.run("config", "--app", "blog", who=LIMITED)
+    assert (done.code, done.err) == (20, "there is no app 'blog': 'apps' lists those there are")
+
+
+async def test_help_and_version_by_their_flags(office: Office) -> None:
+    shown = [(await office.run(*words)).out for words in (("-h",), ("ps", "-h"), ("--version",))]
+    assert shown[0].startswith("Usage:")
+    assert shown[1] == (await office.run("ps", "--help")).out
+    assert shown[2] == (await office.run("version")).out
+    number = json.loads((await office.run("version", "-o", "json")).out)["version"]
+    assert shown[2] == f"lockstep {number}\n"
+
+
+async def test_lists_have_a_length(office: Office) -> None:
+    office.add_app("shop", 1, 2, 3)
+    listed = json.loads((await office.run("releases", "shop", "-n", "2", "-o", "json")).out)
+    assert [row["release"] for row in listed] == ["v3", "v2"]
+
+
 # ---- words that do not fit --------------------------------------------------------------------------------------
 
 
@@ -124,6 +200,11 @@ def test_commands_on_one_app_name_it_first(name: str) -> None:
         (("apps", "extra"), "got unexpected extra argument (extra); usage: apps [OPTIONS]"),
         (("apps:info",), "missing argument 'APP'; usage: apps:info [OPTIONS] APP"),
         (("apps", "--frob"), "no such option"),
+        (("config:set", "shop", "--stdin"), "option '--stdin' requires an argument; usage: config:set [OPTIONS] APP"),
+        (("apps:update", "--branch"), "option '--branch' requires an argument; usage: apps:update [OPTIONS] APP"),
+        (("domains:https", "shop"), "missing argument 'on|off'. Choose from: on, off; usage: domains:https"),
+        (("ps", "--app"), "option '--app' requires an argument; usage: ps [OPTIONS] APP"),
+        (("ps", "shop", "--app", "shop"), "got unexpected extra argument (shop)"),
         (("apps", "-o", "yaml"), "invalid value for '-o' / '--output': 'yaml' is not one of 'text', 'json'"),
         (("config:set", "shop"), "no value came: give KEY=VALUE, or --stdin KEY"),
         (("config:import", "shop"), "no values came: send a file on standard input"),

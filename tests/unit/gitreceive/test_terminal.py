@@ -139,6 +139,8 @@ def test_worker_stands_on_either_side_of_the_app() -> None:
         (("run:detached", "--timeout", "0s", "shop", "ls"), "is not a time limit"),
         (("run:detached", "--timeout", "31d", "shop", "ls"), "is not a time limit"),
         (("run:logs", "shop", "seven"), "'seven' is not a run"),
+        (("run", "shop", "-p"), "option '-p' requires an argument; usage: run [OPTIONS] APP CMD…"),
+        (("run", "-e"), "option '-e' requires an argument"),
     ],
 )
 async def test_words_that_do_not_fit(office: Office, words: tuple[str, ...], sentence: str) -> None:
