@@ -83,6 +83,7 @@ async def update(desk: Desk, app: str, **flags: Any) -> None:
         with desk.parts.store.read() as tx:
             live = tx.apps.get(app).current_release
         desk.say(f"{app} is updated; {'no new release was needed' if live else 'its first push takes the rest live'}")
+    desk.warn_outranked(app, change.env)
 
 
 @registry.command("apps:info", role=Role.VIEWER)

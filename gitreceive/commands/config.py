@@ -139,6 +139,7 @@ async def _set(desk: Desk, app: str, values: dict[str, str], verb: str) -> None:
     _tell(desk, app, await desk.operations.apps.set_config(app, values, who, story, verb=verb))
 
 
+    desk.warn_outranked(app, values)
 def _tell(desk: Desk, app: str, outcome: Outcome | None) -> None:
     if outcome is None:
         with desk.parts.store.read() as tx:

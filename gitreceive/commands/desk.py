@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from runtime.deployer import Deployer
 from runtime.errors import UsageError
 from runtime.logs import AppLogs
 from runtime.model import Key
+from runtime.outranked import outranked
 from runtime.parts import Parts
 from runtime.runs.keeper import Runs
 from runtime.text import printable
@@ -57,6 +58,11 @@ class Desk:
 
     def complain(self, text: str) -> None:
         self.streams.write(f"{text}\n".encode(errors="replace"), error=True)
+
+    def warn_outranked(self, app: str, names: Iterable[str]) -> None:
+        """Say of which config values the platform's own take the place."""
+        for sentence in outranked(self.parts, app, names):
+            self.complain(f" !     {sentence}")
 
     async def read_all(self, limit: int, what: str) -> str:
         """Standard input to its end as text. Raises UsageError when it is longer than `limit` bytes, or no UTF-8."""

@@ -18,7 +18,7 @@ from runtime.envfile import parse, render_env, render_json
 from runtime.errors import UsageError
 from runtime.store.apps import CHANGES_KEPT
 from tests.unit.gitreceive.desk import Office
-from tests.unit.runtime.samples import NOW, VIEWER
+from tests.unit.runtime.samples import NOW, VIEWER, spec, web, worker
 
 SECRET = "hunter2"
 
