@@ -21,7 +21,7 @@ _REST: Final = re.compile(r"[^\n]*+")
 _COMMENT: Final = re.compile(r"[ \t]#")
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _MEANT: Final = {"n": "\n", "r": "\r", "t": "\t", "v": "\v", "f": "\f", "\\": "\\", '"': '"', "$": "$", "`": "`"}
-_ESCAPES: Final = {meant: f"\\{letter}" for letter, meant in _MEANT.items() if meant not in "$`"}
+_ESCAPES: Final = {char: f"\\{char}" for char in '\\"$`'}  # what shells take in double quotes, and no more
 
 
 def parse(text: str, limit: int) -> dict[str, str]:
@@ -98,9 +98,9 @@ def _parse_json(text: str) -> dict[str, str]:
 
 
 def _quoted(value: str) -> str:
-    """As shells and .env readers agree on it where they do: bare, else in single quotes, else with escapes."""
+    """As shells read it, and .env readers as far as they agree: bare, in single quotes, or else with escapes."""
     if _PLAIN.fullmatch(value):
         return value
-    if not set(value) & {"'", "\\"} and all(char.isprintable() or char == "\n" for char in value):
+    if "'" not in value:
         return f"'{value}'"
     return '"' + "".join(_ESCAPES.get(char, char) for char in value) + '"'

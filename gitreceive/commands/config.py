@@ -9,7 +9,7 @@ import click
 from gitreceive.access import require
 from gitreceive.commands.appflags import pair
 from gitreceive.commands.base import app_argument, json_option, registry
-from gitreceive.commands.desk import Desk
+from gitreceive.commands.desk import Desk, Verbatim
 from runtime.apps import CONFIG_LIMIT, VALUE_LIMIT, told
 from runtime.deployer import Outcome
 from runtime.envfile import parse, render_env, render_json
@@ -32,22 +32,24 @@ def config(desk: Desk, app: str, show: bool) -> None:
     if show:
         require(desk.operator, Role.DEVELOPER, app, command="config")
     values = _values(desk, app)
-    rows = [{"name": name, "value": value if show else "***"} for name, value in values.items()]
+    rows = [{"name": name, "value": Verbatim(value) if show else "***"} for name, value in values.items()]
     desk.show(rows, nothing=f"{app} has no config: set some with 'config:set {app} KEY=VALUE'")
 
 
 @registry.command("config:get", role=Role.DEVELOPER, records=False)
 @app_argument
-@click.argument("key")
-def config_get(desk: Desk, app: str, key: str) -> None:
-    """Print one value and nothing else.
+@click.argument("keys", nargs=-1, required=True, metavar="KEY…")
+def config_get(desk: Desk, app: str, keys: tuple[str, ...]) -> None:
+    """Print values and nothing else, each on lines of its own.
 
     ssh paas@HOST -- config:get shop DATABASE_URL
     """
     values = _values(desk, app)
-    if key not in values:
-        raise LockstepError(f"{key[:60]} is not set on {app}: 'config {app}' lists what is")
-    desk.say(values[key])
+    missing = [key for key in keys if key not in values]
+    if missing:
+        raise LockstepError(f"{missing[0][:60]} is not set on {app}: 'config {app}' lists what is")
+    for key in keys:
+        desk.say(values[key])
 
 
 @registry.command("config:set", role=Role.DEVELOPER)
@@ -137,9 +139,9 @@ async def _set(desk: Desk, app: str, values: dict[str, str], verb: str) -> None:
     desk.note(told("", values).strip())
     story, who = Story(desk.say), desk.operator.name
     _tell(desk, app, await desk.operations.apps.set_config(app, values, who, story, verb=verb))
-
-
     desk.warn_outranked(app, values)
+
+
 def _tell(desk: Desk, app: str, outcome: Outcome | None) -> None:
     if outcome is None:
         with desk.parts.store.read() as tx:

@@ -23,6 +23,12 @@ from runtime.runs.keeper import Runs
 from runtime.text import printable
 
 
+class Verbatim(str):
+    """A text in a table whose emptiness is shown as nothing at all, so that it is no '-'."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Operations:
     """The core that all doors call."""
@@ -98,7 +104,7 @@ class Desk:
             self.say(f"       {key.replace('_', ' ') + ':':<{width}} {self.text(value)}")
 
     def text(self, value: Any) -> str:
-        if value is None or value == "" or value == []:
+        if value is None or value == [] or (value == "" and not isinstance(value, Verbatim)):
             return "-"
         if isinstance(value, datetime):
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} ({ago(value, self.parts.clock())})"

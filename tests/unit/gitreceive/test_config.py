@@ -41,6 +41,11 @@ def test_what_is_exported_is_imported_again_the_same(values: dict[str, str]) -> 
     assert parse(render_json(values), CONFIG_LIMIT) == values
 
 
+def test_quotes_are_single_unless_the_value_has_one() -> None:
+    values = {"A": r"a\b$C", "B": "it's \\ $D", "E": "e"}
+    assert render_env(values) == "A='a\\b$C'\nB=\"it's \\\\ \\$D\"\nE=e\n"
+
+
 @settings(max_examples=300)
 @given(st.text() | st.text("A=' \"\\\n#{}:,export\0"))
 def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
@@ -102,11 +107,17 @@ def test_wrong_file_is_refused_by_line_and_never_by_value(text: str, sentence: s
 
 
 def test_exported_file_is_one_that_a_shell_reads_too(tmp_path: Path) -> None:
-    values = {"A": "x y", "B": 'say "hi" $HOME `id` # no', "C": "one\ntwo", "D": "", "E": "plain/1.2", "F": "ä€"}
+    values = {
+        "A": "x y", "B": 'say "hi" $HOME `id` # no', "C": "one\ntwo", "D": "", "E": "plain/1.2", "F": "ä€",
+        "G": r"C:\new\$x \\",
+        "H": "it's $HOME `id` \\n \\\\ \"x\"\n$(id)", "I": "a\tb\r\x1b[1m", "J": "it's\ta", "K": "'",
+    }  # fmt: skip
+    assert parse(render_env(values), CONFIG_LIMIT) == values
     (tmp_path / "file.env").write_text(render_env(values))
     shell = shutil.which("sh")
     assert shell is not None
-    words = (shell, "-c", f'set -a; . {tmp_path}/file.env; printf "%s\\0" "$A" "$B" "$C" "$D" "$E" "$F"')
+    line = " ".join(f'"${name}"' for name in values)
+    words = (shell, "-c", f'set -a; . {tmp_path}/file.env; printf "%s\\0" {line}')
     done = subprocess.run(words, capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
     assert done.stdout.decode().split("\0")[:-1] == list(values.values())
 
@@ -120,6 +131,45 @@ async def test_value_passes_unchanged(office: Office, value: str) -> None:
     assert (await office.run("config:set", "shop", f"A={value}")).code == 0
     assert config(office) == {"A": value}
     assert (await office.run("config:get", "shop", "A")).out == f"{value}\n"
+
+
+async def test_an_empty_value_is_not_shown_as_a_dash(office: Office) -> None:
+    office.add_app("shop")
+    await office.run("config:set", "shop", "A=", "B=-")
+    assert [row.split() for row in (await office.run("config", "shop", "--show")).out.splitlines()[1:]] == [
+        ["A"],
+        ["B", "-"],
+    ]
+    shown = json.loads((await office.run("config", "shop", "--show", "-o", "json")).out)
+    assert [row["value"] for row in shown] == ["", "-"]
+
+
+async def test_several_values_are_printed_in_the_order_asked_for(office: Office) -> None:
+    office.add_app("shop")
+    await office.run("config:set", "shop", "A=1", "B=two words")
+    assert (await office.run("config:get", "shop", "B", "A")).out == "two words\n1\n"
+    missing = await office.run("config:get", "shop", "A", "NOPE")
+    assert (missing.code, missing.out) == (1, "")
+
+
+async def test_who_sets_what_the_platform_sets_is_told_where_it_wins(office: Office) -> None:
+    office.add_app("shop", 1, live=1, spec=spec(web(), worker("mailer"), redis=True))
+    with office.store.write() as tx:
+        tx.apps.set_redis_password("shop", "sesame")
+        tx.apps.replace_config("shop", {"PORT": "1", "REDIS_URL": "x", "OTHER": "y"}, "anna", NOW)
+    for words in (
+        ("config:set", "shop", "PORT=1", "REDIS_URL=x", "OTHER=y"),  # what they are: no deploy
+        ("apps:update", "shop", "--env", "PORT=1", "--env", "REDIS_URL=x", "--env", "OTHER=y"),
+    ):
+        done = await office.run(*words)
+        assert (done.code, done.err.splitlines()) == (
+            0,
+            [
+                " !     PORT is set by the platform, whose value wins in web, hooks, cron jobs and one-off runs",
+                " !     REDIS_URL is set by the platform, whose value wins in "
+                "web, mailer, hooks, cron jobs and one-off runs",
+            ],
+        )
 
 
 @pytest.mark.parametrize(
