@@ -30,6 +30,8 @@ from runtime.model import (
 from runtime.scheduler.schedule import EVERY, Schedule, ScheduleError
 from runtime.sizes import Size, limits_of
 
+JOB_TIMEOUT: Final = 300.0  # seconds; of Deploio's jobs, and of those that the settings of an app add
+RELEASE_TIMEOUT: Final = 3600.0  # seconds; of a Procfile's release, as on Heroku
 DEPLOY_JOB: Final = "deploy-job"  # the name of a deploy job that is given none
 MAX_COMMAND: Final = 100_000  # bytes; Linux takes at most 128 KiB in one argument
 MAX_WORKERS: Final = 3  # worker jobs that the settings of an app may have, as with Deploio
@@ -135,6 +137,15 @@ def default_limits(spec: AppSpec) -> Limits:
     return limits_of("micro") if spec.dialect is Dialect.DEPLOIO else Limits()
 
 
+def default_timeout(spec: AppSpec, kind: type[CronJob | Hook]) -> float:
+    """The seconds that a cron job or a hook may take whose manifest says nothing."""
+    if spec.dialect is Dialect.DEPLOIO:
+        return JOB_TIMEOUT
+    if spec.dialect is Dialect.PROCFILE and kind is Hook:
+        return RELEASE_TIMEOUT
+    return float(kind.model_fields["timeout"].default)
+
+
 def _check_names(spec: AppSpec, layer: Layer) -> None:
     workers = {item.name for item in spec.workers} | {job.name for job in layer.workers}
     crons = {item.name for item in spec.crons} | {job.name for job in layer.crons}
@@ -167,7 +178,7 @@ def _cron(job: ScheduledJob, base: CronJob | None, spec: AppSpec) -> CronJob:
             schedule=_needed(job.schedule, f"{flags} --scheduled-job-schedule", job.name),
             shell=_shell(spec),
             limits=default_limits(spec),
-            timeout=300.0,
+            timeout=JOB_TIMEOUT,
             grace=15.0 if spec.web is None else spec.web.grace,
         )
     limits = _limits(job.size)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.layer import Layer, ScheduledJob, WorkerJob, base_of, default_limits
+from runtime.layer import Layer, ScheduledJob, WorkerJob, base_of, default_limits, default_timeout
 from runtime.model import (
     MIB,
     WEB,
@@ -53,17 +53,19 @@ def origins(release: Release, layer: Layer, scale: dict[str, int]) -> list[Known
 
 def given(layer: Layer, config: Iterable[str], scale: dict[str, int]) -> list[Known]:
     """What the settings of an app say, before there is a release whose spec they are part of."""
-    web = {"size": layer.size, "replicas": scale.get(WEB)}
+    named = {job.name for job in layer.workers}
+    other = sorted(scale.keys() - named - {WEB})
     things: list[tuple[str, Iterable[tuple[str, object]]]] = [
-        ("web", web.items()),
-        *((f"worker {job.name}", job) for job in layer.workers),
+        ("web", [("size", layer.size), ("replicas", scale.get(WEB))]),
+        *((f"worker {job.name}", [*job, ("replicas", scale.get(job.name))]) for job in layer.workers),
+        *((f"worker {name}", [("replicas", scale[name])]) for name in other),
         *((f"cron {job.name}", job) for job in layer.crons),
         ("deploy job", layer.deploy_job),
         ("workers", [("failure", layer.worker_failure)]),
         ("env", dict.fromkeys(sorted(config), MASK).items()),
     ]
     return [
-        Known(what, key, str(value), APP)
+        Known(what, key, _seconds(value) if isinstance(value, float) else str(value), APP)
         for what, values in things
         for key, value in values
         if value is not None and not (key == "name" and what.endswith(f" {value}"))
@@ -102,7 +104,7 @@ class _Sheet:
             Known(what, "schedule", job.schedule, self._of(given.schedule, there, False)),
             Known(what, "limits", shown(job.limits), self._of(given.size, there, self._is_default(job.limits))),
             Known(what, "retries", str(job.retries), self._of(given.retries, there, job.retries == 0)),
-            Known(what, "timeout", f"{job.timeout:g} s", self._of(given.timeout, there, not there)),
+            Known(what, "timeout", _seconds(job.timeout), self._of(given.timeout, there, self._is_usual(job))),
         ]
 
     def hook(self, hook: Hook) -> list[Known]:
@@ -110,7 +112,7 @@ class _Sheet:
         return [
             Known(what, "command", hook.command, self._of(given.command, there, False)),
             Known(what, "retries", str(hook.retries), self._of(given.retries, there, hook.retries == 0)),
-            Known(what, "timeout", f"{hook.timeout:g} s", self._of(given.timeout, there, not there)),
+            Known(what, "timeout", _seconds(hook.timeout), self._of(given.timeout, there, self._is_usual(hook))),
         ]
 
     def worker_failure(self, value: WorkerFailure) -> Known:
@@ -130,6 +132,13 @@ class _Sheet:
 
     def _is_default(self, limits: Limits) -> bool:
         return limits in (default_limits(self._asked), Limits())
+
+    def _is_usual(self, item: CronJob | Hook) -> bool:
+        return item.timeout == default_timeout(self._asked, type(item))
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g} s"
 
 
 def shown(limits: Limits) -> str:

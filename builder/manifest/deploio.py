@@ -15,6 +15,7 @@ from builder.manifest import document, fields, procfile
 from builder.manifest.check import read_leniently
 from builder.manifest.pending import not_acted_on
 from builder.model import Source
+from runtime.layer import JOB_TIMEOUT
 from runtime.model import (
     WEB,
     AppSpec,
@@ -73,7 +74,7 @@ class DeployJob(Entry):
     name: ProcessName
     command: fields.Command
     retries: fields.Retries = 0
-    timeout: fields.GoDuration = 300.0
+    timeout: fields.GoDuration = JOB_TIMEOUT
 
 
 class WorkerJob(Entry):
@@ -92,7 +93,7 @@ class ScheduledJob(Entry):
     schedule: fields.Schedule
     size: Size = "micro"
     retries: fields.Retries = 0
-    timeout: fields.GoDuration = 300.0
+    timeout: fields.GoDuration = JOB_TIMEOUT
 
 
 def _variables(given: tuple[Variable, ...]) -> tuple[Variable, ...]:

@@ -9,13 +9,13 @@ from builder.manifest import fields
 from builder.manifest.check import refused
 from builder.manifest.document import printable, text_of
 from builder.model import Source
+from runtime.layer import RELEASE_TIMEOUT
 from runtime.model import WEB, AppSpec, Dialect, Health, Hook, Manifest, Process, ProcessKind, Shell
 
 FILE: Final = Dialect.PROCFILE.value
 RELEASE: Final = "release"
 PORT: Final = 5000
 GRACE: Final = 30.0  # seconds, as on Heroku
-RELEASE_TIMEOUT: Final = 3600.0  # seconds, as on Heroku
 
 _LINE: Final = re.compile(r"([A-Za-z0-9_-]+)[ \t]*:[ \t]*(.*)")
 

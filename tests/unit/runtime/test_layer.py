@@ -9,7 +9,7 @@ import pytest
 from runtime.errors import LockstepError, ManifestError, UsageError
 from runtime.layer import DeployJob, Layer, ScheduledJob, WorkerJob, base_of, merge
 from runtime.model import Dialect, EnvVar, Hook, Limits, Process, ProcessKind, Shell, WorkerFailure
-from runtime.origins import Known, origins
+from runtime.origins import Known, given, origins
 from runtime.sizes import limits_of
 from runtime.update import Change, config_after, describe, layer_after
 from tests.unit.runtime.samples import cron, release, spec, web, worker
@@ -226,3 +226,26 @@ def test_without_a_manifest_all_is_default() -> None:
     live = release(web(), dialect=Dialect.NONE)
     assert {known.origin for known in origins(live, Layer(), {})} == {"default"}
     assert Known("web", "replicas", "1", "default") in origins(live, Layer(), {})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "of_job", "of_hook"),
+    [(Dialect.PAAS, 600.0, 300.0), (Dialect.DEPLOIO, 300.0, 300.0), (Dialect.PROCFILE, 600.0, 3600.0)],
+)
+def test_timeout_that_no_file_gives_is_the_default(dialect: Dialect, of_job: float, of_hook: float) -> None:
+    def timeouts(more: float) -> list[tuple[str, str]]:
+        job, hook = cron(timeout=of_job + more), Hook(name="migrate", command="m", timeout=of_hook + more)
+        live = release(web(), dialect=dialect, crons=(job,), hooks=(hook,))
+        return [(known.value, known.origin) for known in origins(live, Layer(), {}) if known.key == "timeout"]
+
+    assert timeouts(0) == [(f"{of_job:g} s", "default"), (f"{of_hook:g} s", "default")]
+    assert timeouts(1) == [(f"{of_job + 1:g} s", dialect.value), (f"{of_hook + 1:g} s", dialect.value)]
+
+
+def test_before_a_release_values_have_the_form_that_they_have_after_it() -> None:
+    """Replicas of all processes, also of those that only the manifest will name."""
+    layer = Layer(workers=(CLOCK,), crons=(TIDY.model_copy(update={"timeout": 300.0}),))
+    found = {(known.what, known.key): known.value for known in given(layer, (), {"web": 2, "clock": 0, "mailer": 3})}
+    assert found[("cron tidy", "timeout")] == "300 s"
+    replicas = {what: value for (what, key), value in found.items() if key == "replicas"}
+    assert replicas == {"web": "2", "worker clock": "0", "worker mailer": "3"}
