@@ -24,7 +24,7 @@ async def enter(desk: Desk, app: str, words: tuple[str, ...], worker: str | None
     It is web.1 unless named, and -t gives a terminal. Ends with the command's own exit code; a client that goes away
     takes the command along. CMD means the same as in 'run'. Shorter: ssh APP@HOST, ssh APP--WORKER@HOST.
 
-    ssh -t paas@HOST -- enter shop mailer.2 ps aux
+    ssh -t paas@HOST -- enter shop mailer.2 env
     """
     process, rest = worker, words
     if worker is None and words and words[0] != ENDS_OPTIONS:
