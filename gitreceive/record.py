@@ -53,7 +53,7 @@ async def recorded(
     except (UsageError, click.ClickException, click.exceptions.Exit):
         raise
     except asyncio.CancelledError:
-        write_down(parts, deed, "its client went away, or the server was stopped, before it ended")
+        write_down(parts, deed, "its client went away, its key was removed, or the server was stopped, before it ended")
         raise
     except LockstepError as error:
         write_down(parts, deed, explain(error))

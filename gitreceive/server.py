@@ -7,14 +7,16 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, NoReturn
 
 import asyncssh
 
+from gitreceive.callers import Callers
 from gitreceive.hooksocket import HookSocket
 from gitreceive.link import Link
-from gitreceive.model import CommandDoor, KeyRing, PushDoor, ShellDoor
+from gitreceive.model import CommandDoor, KeyRing, PushDoor, ShellDoor, Streams
 from gitreceive.receive import MAX_PUSH, GitSetup, require_git
-from gitreceive.session import Doors, Session
+from gitreceive.session import Doors, Ending, Session
 from gitreceive.tasks import cancel_once
 from runtime.errors import SettingsError
 from runtime.model import Key
@@ -30,10 +32,15 @@ KEEPALIVE_TRIES = 4
 END_DEADLINE = 30.0  # seconds for cancelled sessions to undo what they were at
 FAREWELL = 1.0  # seconds for clients whose sessions are over to leave by themselves
 BACKLOG = 512
+NOT_FORWARDED: Final = "this server forwards no ports"
 
 # The client's order decides, and OpenSSH puts AES-GCM last, behind ciphers that cost us several times as
 # much. So these are all that we offer; every client of the last ten years has them.
 CIPHERS = ("aes256-gcm@openssh.com", "aes128-gcm@openssh.com")
+
+# OpenSSH's clients tell only a server that is called OpenSSH when nobody reads a command's output any more, and
+# that they will open no more sessions: all that the name changes in them. The minus sign is not allowed in it.
+VERSION: Final = "OpenSSH_compatible Lockstep"
 
 
 @dataclass
@@ -42,6 +49,7 @@ class Gate:
 
     keyring: KeyRing
     doors: Doors
+    callers: Callers
     strangers: int = 0
 
 
@@ -51,11 +59,10 @@ class Guest(asyncssh.SSHServer):
     _connection: asyncssh.SSHServerConnection
     _link: Link
 
-    def __init__(self, gate: Gate, guests: set[Guest]) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self.fingerprint = ""
         self._gate = gate
-        self._guests = guests
         self._tries = 0
-        self._fingerprint = ""
         self._stranger = False
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -65,12 +72,12 @@ class Guest(asyncssh.SSHServer):
             conn.abort()
             return
         self._count(True)
-        self._guests.add(self)
         self._link = Link(conn)
+        self._gate.callers.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._count(False)
-        self._guests.discard(self)
+        self._gate.callers.discard(self)
 
     def begin_auth(self, username: str) -> bool:
         self._try()
@@ -82,7 +89,7 @@ class Guest(asyncssh.SSHServer):
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         self._try()
         # asyncssh asks again just before it checks the signature, so the last one found is the proven one.
-        self._fingerprint = key.get_fingerprint()
+        self.fingerprint = key.get_fingerprint()
         return self._operator() is not None
 
     def auth_completed(self) -> None:
@@ -91,11 +98,28 @@ class Guest(asyncssh.SSHServer):
         if operator is not None:
             self._gate.keyring.used(operator)
 
-    def session_requested(self) -> Session | bool:
-        operator = self._operator()  # asked again: the key may have been removed since
-        if operator is None or len(self._link.sessions) >= MAX_SESSIONS:
-            return False
+    def session_requested(self) -> Session:
+        operator = self._operator()  # asked again: the key may have been removed since, or its apps renamed
+        if operator is None:
+            raise _refusal("this key was removed")
+        if len(self._link.sessions) >= MAX_SESSIONS:
+            raise _refusal(f"this connection has {MAX_SESSIONS} sessions already")
         return Session(operator, self._gate.doors, self._link)
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> NoReturn:
+        raise _refusal(NOT_FORWARDED)
+
+    def unix_connection_requested(self, dest_path: str) -> NoReturn:
+        raise _refusal(NOT_FORWARDED)
+
+    def shut_out(self, why: str, asker: Streams) -> int:
+        """Part of `Callers.shut_out`."""
+        sessions = [session for session in self._link.sessions if isinstance(session, Session)]
+        others = [session for session in sessions if not session.serves(asker)]
+        for session in others:
+            session.end(Ending(1, why))
+        self._link.leave()
+        return len(others)
 
     async def gone(self) -> None:
         """Wait until the connection is closed."""
@@ -106,7 +130,7 @@ class Guest(asyncssh.SSHServer):
         self._connection.close()
 
     def _operator(self) -> Key | None:
-        return self._gate.keyring.find(self._fingerprint)
+        return self._gate.keyring.find(self.fingerprint)
 
     def _try(self) -> None:
         self._tries += 1
@@ -119,6 +143,11 @@ class Guest(asyncssh.SSHServer):
             self._gate.strangers += 1 if stranger else -1
 
 
+def _refusal(why: str) -> asyncssh.ChannelOpenError:
+    """What a client shows as 'administratively prohibited', with the reason."""
+    return asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, why)
+
+
 async def _wait(tasks: set[asyncio.Task[None]], timeout: float) -> None:
     if tasks:
         await asyncio.wait(tasks, timeout=timeout)
@@ -127,11 +156,11 @@ async def _wait(tasks: set[asyncio.Task[None]], timeout: float) -> None:
 class SshServer:
     """A listener that runs. `port` is the one it got."""
 
-    def __init__(self, acceptor: asyncssh.SSHAcceptor, gate: Gate, guests: set[Guest], hooks: HookSocket) -> None:
+    def __init__(self, acceptor: asyncssh.SSHAcceptor, gate: Gate, hooks: HookSocket) -> None:
         self.port: int = acceptor.get_port()
         self._acceptor = acceptor
         self._open = gate.doors.open
-        self._guests = guests
+        self._callers = gate.callers
         self._hooks = hooks
 
     def refuse(self) -> None:
@@ -146,9 +175,9 @@ class SshServer:
             cancel_once(task)
         await _wait(self._open, END_DEADLINE)
         # A client that has its exit code leaves by itself; closing first could cut off its last lines.
-        leaving = {asyncio.create_task(guest.gone()) for guest in self._guests}
+        leaving = {asyncio.create_task(guest.gone()) for guest in self._callers}
         await _wait(leaving, FAREWELL)
-        for guest in tuple(self._guests):
+        for guest in tuple(self._callers):
             guest.close()
         await _wait(leaving, END_DEADLINE)
         await self._acceptor.wait_closed()
@@ -167,32 +196,31 @@ async def start_server(
     *,
     max_push: int = MAX_PUSH,
     shells: ShellDoor | None = None,
+    callers: Callers | None = None,
 ) -> SshServer:
-    """Listen on `host`:`port` (0: any free one). Raises SettingsError when it can not."""
+    """Listen on `host`:`port` (0: any free one); `callers` is kept true. Raises SettingsError when it can not."""
     require_git()
     host_key = load_host_key(host_key_path)
     hooks = HookSocket(hook_socket_dir, push_door)
     await hooks.start()
-    guests: set[Guest] = set()
-    gate = Gate(keyring, Doors(push_door, command_door, GitSetup(hooks_path, hooks, max_push), shells))
+    doors = Doors(push_door, command_door, GitSetup(hooks_path, hooks, max_push), shells)
+    gate = Gate(keyring, doors, Callers() if callers is None else callers)
     try:
-        acceptor = await _listen(host, port, host_key, gate, guests)
+        acceptor = await _listen(host, port, host_key, gate)
     except OSError as error:
         await hooks.close()
         raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    return SshServer(acceptor, gate, guests, hooks)
+    return SshServer(acceptor, gate, hooks)
 
 
-async def _listen(
-    host: str, port: int, host_key: asyncssh.SSHKey, gate: Gate, guests: set[Guest]
-) -> asyncssh.SSHAcceptor:
+async def _listen(host: str, port: int, host_key: asyncssh.SSHKey, gate: Gate) -> asyncssh.SSHAcceptor:
     asyncssh.set_log_level(logging.WARNING)
     return await asyncssh.listen(
         host,
         port,
-        server_factory=lambda: Guest(gate, guests),
+        server_factory=lambda: Guest(gate),
         server_host_keys=[host_key],
-        server_version="Lockstep",
+        server_version=VERSION,
         encryption_algs=CIPHERS,
         compression_algs=["none"],
         password_auth=False,

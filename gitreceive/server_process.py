@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.stack import ensure_platform, ensure_stack
+from gitreceive.callers import Callers
 from gitreceive.commands import Commands
 from gitreceive.commands.desk import Operations
 from gitreceive.hostkey import open_to_host
@@ -71,7 +72,7 @@ async def serve(settings: Settings, say: Say) -> None:
             await reconciler.start()
             runs = Runs(parts)
             await runs.start()
-            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts), pushes, runs)
+            operations = Operations(parts, deployer, pushes.apps, AppLogs(parts), pushes, runs, Callers())
             async with (
                 _running(scheduler.run(), "scheduler"),
                 _running(reconciler.run(), "reconciler"),
@@ -91,6 +92,7 @@ async def serve(settings: Settings, say: Say) -> None:
                     HOOKS,
                     max_push=settings.push_limit,
                     shells=Shells(operations),
+                    callers=operations.callers,
                 )
                 open_to_host(settings, server.port)
                 say(f"lockstep: ready, ssh on port {server.port}, apps at {settings.url_of('APP.' + settings.domain)}")

@@ -7,12 +7,14 @@ import logging
 import secrets
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import asyncssh
 
 from gitreceive import receive
-from gitreceive.link import Link
-from gitreceive.model import CommandDoor, Knock, PushDoor, ShellDoor, Terminal
+from gitreceive.link import Link, listen_for_lost_reader
+from gitreceive.model import CommandDoor, Knock, PushDoor, ShellDoor, Streams, Terminal
 from gitreceive.pipes import Inlet, Outlet
 from gitreceive.receive import GitSetup
 from gitreceive.streams import ChannelStreams
@@ -23,8 +25,20 @@ from runtime.text import printable
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 130  # exit code after Ctrl-C, as a shell has it
 GIT_PROTOCOLS = (b"version=1", b"version=2")  # all that a client may put into git's environment
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a session ends before its work is done."""
+
+    code: int  # its exit code
+    sentence: str = ""  # what the client is told
+
+
+INTERRUPTED: Final = Ending(130)  # Ctrl-C; the codes are those of a shell
+UNREAD: Final = Ending(141)  # the reader of its output is gone, as a program ends by SIGPIPE
+STOPPING: Final = Ending(1, "the server is stopping")  # heard only if the client is still there
 
 
 class Doors:
@@ -51,7 +65,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._command: str | None = None
         self._subsystem: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._interrupted = False
+        self._ending: Ending | None = None
         self._inlet: Inlet | None = None
         self._outlets: tuple[Outlet, ...] = ()
         self._channel_full = False
@@ -63,6 +77,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._channel = chan
         self._streams = ChannelStreams(chan)
         self._link.sessions.add(self)
+        listen_for_lost_reader(chan, lambda: self.end(UNREAD))
 
     def pty_requested(
         self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
@@ -97,7 +112,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._inlet is not None:
             self._inlet.feed(data)
         elif self._streams.feed(data):
-            self._interrupt()
+            self.end(INTERRUPTED)
 
     def eof_received(self) -> bool:
         if self._inlet is not None:
@@ -156,22 +171,27 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._streams.on_signal is not None:
             self._streams.on_signal(signal)
         else:
-            self._interrupt()
+            self.end(INTERRUPTED)
 
     def break_received(self, msec: int) -> bool:
-        self._interrupt()
+        self.end(INTERRUPTED)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.sessions.discard(self)
+        self._link.remove(self)
         self._gone = True
         self._hold_output()  # what is still said may go nowhere, but nobody may wait for it
         if self._task is not None:
             cancel_once(self._task)
 
-    def _interrupt(self) -> None:
-        if self._task is not None and not self._interrupted:
-            self._interrupted = True
+    def serves(self, streams: Streams) -> bool:
+        """Whether these streams are its own."""
+        return streams is self._streams
+
+    def end(self, ending: Ending) -> None:
+        """Cancel its work, for this reason unless there was one before."""
+        if self._task is not None and self._ending is None:
+            self._ending = ending
             cancel_once(self._task)
 
     # ---- its work ----------------------------------------------------------------------------------------------
@@ -180,11 +200,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
         try:
             code = await self._work()
         except asyncio.CancelledError:
-            if not self._interrupted:
-                self._complain("the server is stopping")  # heard only if the client is still there
-                self._exit(1)
-                raise
-            code = INTERRUPTED
+            ending = self._ending or STOPPING
+            if ending.sentence:
+                self._complain(ending.sentence)
+            code = ending.code
         self._exit(code)
 
     def _exit(self, code: int) -> None:

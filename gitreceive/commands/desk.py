@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gitreceive.callers import Callers
 from gitreceive.commands.table import table
 from gitreceive.model import Streams
 from gitreceive.push import Pushes
@@ -39,6 +40,7 @@ class Operations:
     logs: AppLogs
     pushes: Pushes
     runs: Runs
+    callers: Callers = field(default_factory=Callers)
 
 
 @dataclass

@@ -78,12 +78,15 @@ async def add(
 @registry.command("keys:remove", role=Role.ADMIN, shows=("name",))
 @click.argument("name")
 def remove(desk: Desk, name: str) -> None:
-    """Shut a key out, at once.
+    """Shut a key out, at once: sessions of it that are open end, as when their client goes away.
 
     ssh paas@HOST -- keys:remove anna
     """
     key = remove_key(desk.parts, name)
-    desk.say(f"{name} is shut out, with {key.fingerprint}")
+    why = f"the key '{name}' was removed by {desk.operator.name}"
+    ended = desk.operations.callers.shut_out(key.fingerprint, why, desk.streams)
+    told = f"; open sessions of it: {ended}, ended now" if ended else ""
+    desk.say(f"{name} is shut out, with {key.fingerprint}{told}")
 
 
 def _check_command(name: str) -> None:

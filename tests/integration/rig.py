@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncssh
 
+from gitreceive.callers import Callers
 from gitreceive.model import Lines, Push, RefResult, ShellDoor, Streams
 from gitreceive.server import SshServer, start_server
 from runtime.errors import NoSuchApp
@@ -41,6 +42,7 @@ class Door:
     on_push: PushAnswer = accept
     on_command: CommandAnswer = nothing
     pushes: list[Push] = field(default_factory=list)
+    operators: list[Key] = field(default_factory=list)  # as whom commands were run
     comings: list[str] = field(default_factory=list)  # the names of keys that came in
 
     def find(self, fingerprint: str) -> Key | None:
@@ -63,6 +65,7 @@ class Door:
         return await self.on_push(push, out)
 
     async def run(self, operator: Key, words: tuple[str, ...], streams: Streams) -> int:
+        self.operators.append(operator)
         return await self.on_command(words, streams)
 
     def repository(self, app: str) -> Path:
@@ -89,6 +92,7 @@ class Rig:
         fingerprint = public.get_fingerprint()
         self.operator = Key(name="ada", public="", fingerprint=fingerprint, added_at=datetime(2026, 1, 1, tzinfo=UTC))
         self.door.keys[fingerprint] = self.operator
+        self.callers = Callers()
         self.server: SshServer
 
     async def start(self, *, shells: ShellDoor | None = None, **options: int) -> None:
@@ -102,6 +106,7 @@ class Rig:
             self.folder / "sock",
             HOOKS,
             shells=shells,
+            callers=self.callers,
             **options,
         )
 

@@ -50,6 +50,7 @@ class House(Rig):
             self.office.commands,
             self.settings.run / "hook",
             HOOKS,
+            callers=self.office.operations.callers,
         )
         open_to_host(self.settings, self.server.port)
 
@@ -115,6 +116,18 @@ async def test_key_for_pushes_alone_pushes_and_no_more(house: House) -> None:
     for words in (("apps",), ("config:set", "shop", "A=1"), ("help",)):
         done = await house.as_person(robot, *words)
         assert (done.code, done.out, done.err) == (1, b"", f"{sentence} {words[0]}\n")
+
+
+async def test_key_that_is_removed_takes_its_open_sessions_along(house: House) -> None:
+    anna = await house.person("anna", "--role", "admin")
+    words = (*house.ssh_words(key=anna), "-p", str(house.server.port), "paas@127.0.0.1", "events", "-f")
+    follower = await house.start_process(*words)
+    assert follower.stdout is not None
+    assert b"keys:add" in await follower.stdout.readline()
+    assert (await house.ssh("keys:remove", "anna")).out.endswith(b"; open sessions of it: 1, ended now\n")
+    _, err = await follower.communicate()
+    assert (follower.returncode, err) == (1, b"lockstep: the key 'anna' was removed by admin\n")
+    assert (await house.as_person(anna, "events")).code == 255
 
 
 async def test_key_of_one_app_learns_nothing_of_another(house: House) -> None:

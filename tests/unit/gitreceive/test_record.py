@@ -115,7 +115,7 @@ async def test_command_that_was_not_waited_for_is_told(office: Office) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert told(office)[0][4] == "its client went away, or the server was stopped, before it ended"
+    assert told(office)[0][4] == "its client went away, its key was removed, or the server was stopped, before it ended"
 
 
 @pytest.mark.parametrize(("result", "sentence"), [(None, "ok"), (0, "ok"), (3, "exit code 3")])
