@@ -273,6 +273,9 @@ class Deployer:
             await asyncio.shield(task)
         except asyncio.CancelledError as error:
             if cutover.committed:
+                deploy, story = cutover.progress.deploy, cutover.story
+                rest = f"'deploys:log {deploy.app} {deploy.id} -f' shows the rest"
+                story.trouble(f"deploy {deploy.id} is past its commit point and goes on: {rest}")
                 self._past_return.add(task)
                 task.add_done_callback(self._past_return.discard)
             else:

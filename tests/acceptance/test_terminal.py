@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -169,6 +170,15 @@ def test_a_client_that_goes_away_takes_its_command_along(instance: Instance) -> 
     until(lambda: instance.json("run:list", APP)[0]["state"] == "cancelled", "the closing of the row", 10)
     assert instance.json("run:list", APP)[0]["reason"] == "its client went away"
     assert {row["state"] for row in instance.json("ps", APP)} == {"running"}
+
+
+@pytest.mark.parametrize("words", [("run", APP, "yes"), ("enter", APP, "mailer", "yes"), ("logs", APP, "-f")])
+def test_a_reader_that_goes_away_takes_the_command_along(instance: Instance, words: tuple[str, ...]) -> None:
+    assert instance.ssh("run", APP, "true").code == 0
+    program = shlex.join([*instance.ssh_words(), "paas@127.0.0.1", "--", *words])
+    done = run(["bash", "-c", f"{program} | head -n 1; exit ${{PIPESTATUS[0]}}"])
+    assert (done.code, done.out.count("\n"), done.err) == (141, 1, "")
+    until(lambda: not containers(instance), "the end of what the reader left", 30)
 
 
 async def test_a_client_that_goes_away_while_its_run_begins_leaves_nothing(instance: Instance) -> None:
@@ -398,6 +408,17 @@ def test_runs_outlive_a_deploy_and_detached_ones_a_killed_server(instance: Insta
     assert followed.code == 7
     assert followed.out == f"{instance.json('run:list', APP)[1]['release']}\n"
     assert containers(instance) == []
+
+
+def test_ctrl_c_past_the_commit_says_that_the_deploy_goes_on(instance: Instance) -> None:
+    with on_terminal(instance, "config:set", APP, "LATER=yes") as person:
+        person.expect("-----> Starting workers: mailer")
+        person.type("\x03")
+        code, told = person.wait()
+    [deploy, *_] = instance.json("deploys", APP)
+    assert f"deploy {deploy['deploy']} is past its commit point and goes on" in told
+    assert (code, deploy["state"]) == (130, "live")
+    assert instance.ssh("config:get", APP, "LATER").out == "yes\n"
 
 
 def test_destroying_an_app_ends_its_runs(instance: Instance, app: str, tmp_path: Path) -> None:

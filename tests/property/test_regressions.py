@@ -130,6 +130,25 @@ def test_cancel_of_a_push_that_is_being_undone_anyway(plant: Plant) -> None:
     rest(plant)
 
 
+def test_client_that_leaves_past_the_commit_is_told_that_the_deploy_goes_on(plant: Plant) -> None:
+    server = plant.server
+    assert server is not None
+
+    async def leave_while_workers_start() -> None:
+        task = asyncio.create_task(plant.push(samples.spec(*GOOD))(server))
+        while not states(plant) or states(plant)[-1] is not DeployState.START:
+            await asyncio.wait({task}, timeout=0.01)
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+
+    plant.run(leave_while_workers_start())
+    assert states(plant) == [DeployState.LIVE]
+    told = f" !     deploy 1 is past its commit point and goes on: 'deploys:log {APP} 1 -f' shows the rest"
+    assert told in plant.observer.story
+    rest(plant)
+
+
 def test_config_that_waits_for_a_first_deploy_which_is_undone(plant: Plant) -> None:
     pushed, configured = plant.attempt(plant.push(samples.spec(*BAD)), plant.config(KEY="1"), apart=1.5)
     assert isinstance(pushed, LockstepError)
