@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import asyncssh
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from runtime.errors import LockstepError, StoreError, UsageError, explain
 from runtime.model import Key, Role
@@ -19,7 +21,9 @@ log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
 USED_STEP: Final = timedelta(minutes=5)  # the last use of a key is known to within this, and costs a write as often
-KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa",
+RSA: Final = "ssh-rsa"
+RSA_LEAST: Final = 2048  # bits of the modulus
+KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", RSA,
          "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")  # fmt: skip
 
 
@@ -53,13 +57,18 @@ def parse_key(
         raise UsageError(f"'{name[:60]}' is not a key's name: use lowercase letters, digits, '.', '_', '@' and '-'")
     if "PRIVATE KEY" in text:
         raise UsageError("that is a private key: keep it, and give the .pub file beside it")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if sum(line.lstrip().startswith(KINDS) for line in lines) > 1:
+        raise UsageError("those are several keys: give one of them, and add the others under names of their own")
     try:
-        public = asyncssh.import_public_key(text.strip())
+        public = asyncssh.import_public_key("\n".join(lines))
     except (asyncssh.KeyImportError, ValueError):
         raise UsageError("that is not a public key: give one line of a .pub file, 'ssh-ed25519 AAAA…'") from None
     kind, body = public.export_public_key("openssh").decode().split()[:2]
     if kind not in KINDS:
         raise UsageError(f"keys of kind {kind} are not taken: make one with 'ssh-keygen -t ed25519'")
+    if kind == RSA and _modulus(public) < RSA_LEAST:
+        raise UsageError(f"an RSA key of less than {RSA_LEAST} bits is too weak: make one with 'ssh-keygen -t ed25519'")
     return Key(
         name=name,
         public=f"{kind} {body}",
@@ -69,6 +78,13 @@ def parse_key(
         commands=commands,
         added_at=now,
     )
+
+
+def _modulus(public: asyncssh.SSHKey) -> int:
+    """Bits of an RSA key."""
+    key = load_der_public_key(public.export_public_key("pkcs8-der"))
+    assert isinstance(key, RSAPublicKey)
+    return key.key_size
 
 
 def add_key(

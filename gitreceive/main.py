@@ -14,11 +14,21 @@ import click
 
 from runtime.errors import LockstepError, SettingsError, UsageError, explain
 from runtime.model import Role, app_name
-from runtime.settings import FILE_NAME, load_settings, render_settings
+from runtime.settings import FILE_NAME, Settings, check_settings, load_settings, render_settings
+
+
+class Folder(click.Path):
+    """A path; the empty text is none, and would be the folder that one happens to be in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty: name the folder of the instance", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 home_option = click.option(
     "--home",
-    type=click.Path(path_type=Path),
+    type=Folder(path_type=Path),
     required=True,
     envvar="LOCKSTEP_HOME",
     help="The folder of the instance; LOCKSTEP_HOME sets it too.",
@@ -51,7 +61,7 @@ class Host(click.Group):
 
 @click.group(cls=Host, no_args_is_help=True)
 @click.version_option(package_name="lockstep-paas")
-@click.option("--home", type=click.Path(path_type=Path), envvar="LOCKSTEP_HOME", help="The folder of the instance.")
+@click.option("--home", type=Folder(path_type=Path), envvar="LOCKSTEP_HOME", help="The folder of the instance.")
 @click.pass_context
 def host(ctx: click.Context, home: Path | None) -> None:
     """git push, and web, workers and cron of that commit go live together from one image, or nothing changes.
@@ -106,12 +116,16 @@ def init(home: Path, admin_key: Path, **chosen: Any) -> None:
     key = parse_key("admin", text, Role.ADMIN, (), now())
     if chosen["instance"] is not None:
         _check_instance(chosen["instance"])
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (home / FILE_NAME).exists():
-        _refuse_other_settings(home, chosen)
-    else:
-        (home / FILE_NAME).write_text(render_settings(chosen))
-    settings = load_settings(home)
+    try:
+        if not (home / FILE_NAME).exists():
+            wanted = check_settings(home.absolute(), chosen)
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (home / FILE_NAME).write_text(render_settings(wanted))
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{home} can not be the instance's folder ({error.strerror}): choose another path") from None
+    settings = _no_other_settings(home, chosen)
     make_key(settings.secret_key)
     prepare_store(settings.database)
     store = Store(settings.database, _vault(settings))
@@ -161,7 +175,7 @@ def doctor(home: Path) -> None:
     from runtime.doctor import examine
 
     async def look() -> bool:
-        async with open_parts(load_settings(home)) as parts:
+        async with open_parts(load_settings(home), even_if_away=True) as parts:
             findings = await examine(parts)
         for finding in findings:
             click.echo(f"{'ok  ' if finding.well else 'FAIL'}  {finding.what:<10} {finding.detail}")
@@ -204,12 +218,13 @@ def destroy(home: Path, yes: bool) -> None:
         asyncio.run(remove())
 
 
-def _refuse_other_settings(home: Path, chosen: dict[str, Any]) -> None:
+def _no_other_settings(home: Path, chosen: dict[str, Any]) -> Settings:
     """Settings that are there stay; one that is asked for otherwise is not passed over in silence."""
     settings = load_settings(home)
     for name, value in chosen.items():
-        if value is not None and getattr(settings, name) != value:
+        if value is not None and str(getattr(settings, name)).lower() != str(value).lower():
             raise UsageError(f"{home / FILE_NAME} is there already: change {name} in it to {value}, then start again")
+    return settings
 
 
 def _check_instance(name: str) -> None:

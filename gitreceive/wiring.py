@@ -20,13 +20,20 @@ from runtime.store import Store
 
 @asynccontextmanager
 async def open_parts(
-    settings: Settings, *, platform_image: str = "", wake_scheduler: Callable[[], None] = lambda: None
+    settings: Settings,
+    *,
+    platform_image: str = "",
+    wake_scheduler: Callable[[], None] = lambda: None,
+    even_if_away: bool = False,
 ) -> AsyncIterator[Parts]:
-    """The parts with their connections open and the engine's events followed."""
+    """The parts with their connections open and the engine's events followed.
+
+    With `even_if_away` an engine that can not be reached is found out by whoever asks it something.
+    """
     vault = Vault(settings.secret_key)
     store = Store(settings.database, vault)
     try:
-        async with Engine(settings.engine) as engine:
+        async with Engine(settings.engine, even_if_away=even_if_away) as engine:
             events = Events(engine, settings.instance)
             fleet = Fleet(engine, events, settings.instance)
             following = asyncio.create_task(events.run(), name="engine events")

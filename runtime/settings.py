@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -18,14 +19,18 @@ from runtime.model import GIB, MIB, app_name
 
 FILE_NAME = "lockstep.toml"
 SOCKET_PATH_LIMIT = 107  # bytes of a unix socket's path, unix(7)
+ANYWHERE = "0.0.0.0"  # noqa: S104 - a public server listens on all addresses
 LONGEST_SOCKET = "run/router/probe.sock"  # the longest socket path below home
 
 
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
 def _domain(text: str) -> str:
-    labels = text.split(".")
-    if len(text) > 200 or not all(label.replace("-", "").isalnum() and label.islower() for label in labels):
-        raise ValueError(f"'{text}' is not a domain: use lowercase letters, digits, hyphens and dots")
-    return text
+    name = text.lower()
+    if len(name) > 200 or not all(map(_LABEL.fullmatch, name.split("."))):
+        raise ValueError(f"'{text}' is not a domain: use letters, digits, hyphens and dots")
+    return name
 
 
 class Settings(BaseSettings):
@@ -36,9 +41,9 @@ class Settings(BaseSettings):
     home: Path
     instance: Annotated[str, Field(max_length=20), AfterValidator(app_name)] = "lockstep"
     domain: Annotated[str, AfterValidator(_domain)] = "localhost"
-    ssh_host: str = "0.0.0.0"  # noqa: S104 - a public server listens on all addresses
+    ssh_host: str = ANYWHERE
     ssh_port: int = Field(default=2222, ge=0, le=65535)
-    http_host: str = "0.0.0.0"  # noqa: S104 - as above
+    http_host: str = ANYWHERE
     http_port: int = Field(default=8080, ge=1, le=65535)
     https_port: int | None = Field(default=None, ge=1, le=65535)  # None: no https
     acme_email: str | None = Field(default=None, pattern=r"^[^@\s{}]+@[^@\s{}]+$")  # account for public certificates
@@ -56,6 +61,17 @@ class Settings(BaseSettings):
     log_budget: int = Field(default=20 * MIB, ge=MIB)  # bytes of the log that is kept of one app
     fault: str | None = None  # "step:before" or "step:after": die there, ":pause": stand still (tests only)
     for_tests: bool = False  # the instance was made for tests, so that `fault` is obeyed
+
+    @model_validator(mode="after")
+    def _each_port_once(self) -> Settings:
+        taken = {"http_port": self.http_port, "https_port": self.https_port}
+        if ANYWHERE in (self.ssh_host, self.http_host) or self.ssh_host == self.http_host:
+            taken["ssh_port"] = self.ssh_port or None  # 0 takes a free one
+        ports = [port for port in taken.values() if port is not None]
+        twice = [name for name, port in taken.items() if ports.count(port or -1) > 1]
+        if twice:
+            raise ValueError(f"{' and '.join(sorted(twice))} are the same port: give each its own")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -153,6 +169,16 @@ def load_settings(home: Path) -> Settings:
         raise SettingsError(f"{home / FILE_NAME} is not valid TOML: {error}") from None
 
 
+def check_settings(home: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that are given, as a new instance in `home` would have them. Raises SettingsError."""
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        settings = Settings(home=home, **given)
+    except ValidationError as error:
+        raise SettingsError(_problems(error)) from None
+    return {name: getattr(settings, name) for name in given}
+
+
 def render_settings(values: dict[str, Any]) -> str:
     """The text of a new lockstep.toml; None values are left to their defaults."""
     lines = ["# Settings of this Lockstep instance. LOCKSTEP_NAME in the environment overrides `name` here."]
@@ -166,6 +192,8 @@ def _problems(error: ValidationError) -> str:
 
 def _problem(item: ErrorDetails) -> str:
     name = ".".join(str(part) for part in item["loc"])
+    if not name:  # of several settings together
+        return str(item.get("ctx", {}).get("error"))
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Settings.model_fields, n=1)
         return f"there is no setting {name}{f', did you mean {near[0]}?' if near else ''}"

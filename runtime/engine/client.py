@@ -40,7 +40,9 @@ class Engine:
     SwarmLost where it is no manager of a swarm, else EngineError.
     """
 
-    def __init__(self, host: str | None = None) -> None:
+    def __init__(self, host: str | None = None, *, even_if_away: bool = False) -> None:
+        """With `even_if_away` it opens whether or not the engine answers; each request finds out by itself."""
+        self._even_if_away = even_if_away
         self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
         self._session: aiohttp.ClientSession | None = None
         self._prefix = ""
@@ -51,9 +53,10 @@ class Engine:
         self._session = aiohttp.ClientSession(base, connector=connector, timeout=timeout)
         try:
             self._prefix = f"/v{_agree((await self.get('/version'))['ApiVersion'])}"
-        except BaseException:
-            await self.close()
-            raise
+        except BaseException as error:
+            if not (self._even_if_away and isinstance(error, EngineUnreachable)):
+                await self.close()
+                raise
         return self
 
     @property
@@ -159,7 +162,7 @@ def _connector(host: str) -> tuple[aiohttp.BaseConnector, str]:
         return aiohttp.TCPConnector(ssl=context, limit=0), f"https://{parts.netloc}"
     if parts.scheme == "tcp":
         return aiohttp.TCPConnector(limit=0), f"http://{parts.netloc}"
-    raise EngineUnreachable(f"DOCKER_HOST={host} is not understood: use unix://PATH or tcp://HOST:PORT")
+    raise EngineUnreachable(f"the engine '{host}' is not understood: give unix://PATH or tcp://HOST:PORT")
 
 
 def tls_context() -> ssl.SSLContext | None:

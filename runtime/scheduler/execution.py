@@ -195,12 +195,14 @@ class Execution:
         try:
             left = max(0.0, job.timeout - spent)
             await asyncio.wait({waiting, stopping}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                cause = RunState.CANCELLED if stopping.done() else RunState.TIMED_OUT
-                await self._end_by_force(job, waiting)
-                return cause
-            await waiting
-            return None
+            if waiting.done():
+                await waiting
+                return None
+            if (await self._look()).ended_at is not None:  # by itself, and the engine has not told yet
+                return None
+            cause = RunState.CANCELLED if stopping.done() else RunState.TIMED_OUT
+            await self._end_by_force(job, waiting)
+            return cause
         finally:
             waiting.cancel()
             stopping.cancel()

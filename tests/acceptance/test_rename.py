@@ -52,10 +52,11 @@ class Page(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), Page).serve_forever()
 """
 COUNTER = """
-import os, time
+import os, signal, time
 from redis import Redis
-redis = Redis.from_url(os.environ["REDIS_URL"])
-while True:
+redis, stopping = Redis.from_url(os.environ["REDIS_URL"]), []
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+while not stopping:
     print("count", redis.incr(os.environ["LOCKSTEP_REDIS_PREFIX"] + "count"))
     time.sleep(0.05)
 """

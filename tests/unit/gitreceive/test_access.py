@@ -69,6 +69,27 @@ def test_public_key_is_taken_without_its_comment(kind: str) -> None:
     assert (found.name, found.role, found.apps, found.added_at) == ("anna", Role.DEVELOPER, ("shop",), NOW)
 
 
+def test_comments_beside_a_key_are_left_out() -> None:
+    text = f"# the key of anna\n\n{public_text(new_key())}\n"
+    assert parse_key("anna", text, Role.DEVELOPER, (), NOW).name == "anna"
+
+
+def test_several_keys_at_once_are_refused() -> None:
+    text = public_text(new_key()) + "\n" + public_text(new_key())
+    with pytest.raises(UsageError, match="those are several keys: give one of them"):
+        parse_key("anna", text, Role.DEVELOPER, (), NOW)
+
+
+@pytest.mark.parametrize(("bits", "taken"), [(1024, False), (2048, True)])
+def test_rsa_keys_that_are_too_short_are_refused(bits: int, taken: bool) -> None:
+    text = public_text(asyncssh.generate_private_key("ssh-rsa", key_size=bits))
+    if taken:
+        assert parse_key("anna", text, Role.DEVELOPER, (), NOW).name == "anna"
+        return
+    with pytest.raises(UsageError, match="less than 2048 bits is too weak"):
+        parse_key("anna", text, Role.DEVELOPER, (), NOW)
+
+
 def test_private_key_is_recognised_and_not_repeated() -> None:
     text = new_key().export_private_key("openssh").decode()
     with pytest.raises(UsageError, match=r"that is a private key: keep it, and give the \.pub file") as caught:

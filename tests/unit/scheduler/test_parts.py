@@ -6,8 +6,11 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -17,6 +20,7 @@ from runtime.model import CronRun, RunState, Trigger
 from runtime.place import place_in
 from runtime.scheduler.containers import LOG, SLOT, _found, spec_of
 from runtime.scheduler.ending import End, Found, judge, retry_moment
+from runtime.scheduler.execution import Execution, Office
 from runtime.scheduler.gate import Gate
 from runtime.scheduler.heartbeat import Heartbeat, last_beat
 from runtime.scheduler.lock import alone, holder
@@ -189,6 +193,28 @@ def test_how_a_run_ended_that_an_earlier_scheduler_stopped() -> None:
     assert ended(0, stop="cancelled by ann").state is RunState.SUCCEEDED
     by_command = job(timeout=5.0, stop_command="touch /tmp/stop")  # it may have ended the run with any code
     assert judge(RUN, by_command, Found("x", NOON, LATER, 0), None, None).state is RunState.TIMED_OUT
+
+
+async def test_a_run_that_had_ended_by_itself_is_not_stopped() -> None:
+    """The end was asked for before the engine had told that it was there already."""
+    ended_already = Found("x", NOON, LATER, 3)
+
+    class Late:
+        async def until_ended(self, _: CronRun) -> None:
+            await asyncio.Event().wait()
+
+        async def find(self, _: CronRun) -> Found:
+            return ended_already
+
+    tidy = job()
+    office = SimpleNamespace(
+        containers=Late(), ledger=SimpleNamespace(job=lambda _: tidy, stop_reason=lambda _: "cancelled by ann"),
+        clock=lambda: LATER, boot_time=NOON, fault=lambda *_: None,
+    )  # fmt: skip
+    stop = asyncio.Event()
+    stop.set()
+    execution = Execution(cast(Office, office), RUN, stop)
+    assert await execution._end(replace(ended_already, ended_at=None), tidy) == End(RunState.FAILED, LATER, 3)
 
 
 def test_how_a_run_ended_with_its_engine() -> None:
