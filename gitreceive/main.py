@@ -203,6 +203,7 @@ def destroy(home: Path, yes: bool) -> None:
     """Remove every engine object of the instance, and nothing else. The home folder stays."""
     from gitreceive.server_process import refuse_while_running
     from gitreceive.wiring import open_parts
+    from runtime.store import prepare_store
     from runtime.teardown import forget_images, tear_down
 
     settings = load_settings(home)
@@ -215,6 +216,8 @@ def destroy(home: Path, yes: bool) -> None:
             forget_images(parts)
 
     with refuse_while_running(settings):
+        if settings.database.is_file():
+            prepare_store(settings.database)
         asyncio.run(remove())
 
 

@@ -15,7 +15,7 @@ PENDING: Final[dict[Dialect, dict[str, str]]] = {
     Dialect.PAAS: {},
     Dialect.DEPLOIO: {
         "enableBasicAuth": "is kept, but no password protects the app yet, protect it in the app itself",
-        "healthProbe.periodSeconds": "is kept, but web is asked while it starts alone, and not again once it is live",
+        "healthProbe.periodSeconds": "is kept, but web is asked while it starts alone",
     },
 }
 

@@ -146,7 +146,7 @@ def _check_format(path: Path, found: str | None) -> None:
     if found != NEWEST:
         if found is not None:
             _check_known(path, found)
-        raise StoreError(f"{path} is in format {found} and this is {NEWEST}: run 'lockstep init' to bring it up")
+        raise StoreError(f"{path} is in format {found} and this is {NEWEST}: start the server, which brings it up")
 
 
 def _check_known(path: Path, found: str) -> None:

@@ -105,7 +105,7 @@ EVERYTHING_SPEC = AppSpec(
 EVERYTHING_WARNINGS = (
     "Procfile: release, worker: only 'web' is used beside .deploio.yaml, write the others as workerJobs or deployJob",
     ".deploio.yaml: enableBasicAuth: is kept, but no password protects the app yet, protect it in the app itself",
-    ".deploio.yaml: healthProbe.periodSeconds: is kept, but web is asked while it starts alone, and not again once it is live",
+    ".deploio.yaml: healthProbe.periodSeconds: is kept, but web is asked while it starts alone",
 )
 
 

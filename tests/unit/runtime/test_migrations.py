@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
+from runtime.errors import StoreError
 from runtime.secrets import Vault
 from runtime.store import Store, prepare_store
 from runtime.store.schema import metadata
@@ -76,6 +77,8 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_what_the_first_format_held_is_there_in_the_newest(old: Path) -> None:
+    with pytest.raises(StoreError, match=f"in format 0001 and this is {NEWEST}: start the server, which brings it up"):
+        Store(old, Vault(old.with_name("secret.key")))
     prepare_store(old)
     store = Store(old, Vault(old.with_name("secret.key")))
     assert store.format() == NEWEST

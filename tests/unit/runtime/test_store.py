@@ -522,7 +522,7 @@ def test_file_without_a_format_says_what_to_run(tmp_path: Path, content: bytes |
         path.write_bytes(content)
     else:
         reformatted(path, lambda raw: raw.execute("CREATE TABLE other (x)"))
-    with pytest.raises(StoreError, match=f"is in format None and this is {NEWEST}: run 'lockstep init'"):
+    with pytest.raises(StoreError, match=f"is in format None and this is {NEWEST}: start the server"):
         Store(path, new_vault(tmp_path))
     prepare_store(path)
     with Store(path, new_vault(tmp_path)).read() as tx:
