@@ -22,6 +22,7 @@ from runtime.names import Handle
 from runtime.waiting import see_through, ticks
 
 IN_ONE_ALREADY: Final = "already part of a swarm"  # what the engine says to whoever comes second
+LATE_ATTACHMENT: Final = "attaching to network failed"  # what it says when Swarm gave no address in 20 s
 SWARM_DEADLINE: Final = 30.0  # seconds for the engine's swarm to come up or to go
 NETWORK_DEADLINE: Final = 30.0  # seconds for an overlay network to lose its last endpoint
 STOP_SLACK: Final = 20.0  # seconds beyond the grace for a container to be gone
@@ -100,12 +101,16 @@ class Fleet:
         return str(spec["Name"])
 
     async def attach(self, container: str, network: str, aliases: tuple[str, ...] = ()) -> bool:
-        """Give a plain container an address on `network`; False when it has one."""
-        found = await self.engine.get(f"/containers/{container}/json")
-        if network in found["NetworkSettings"]["Networks"]:
-            return False
+        """Give a plain container an address on `network`; False when it has one. Asked twice of a busy Swarm."""
         body = {"Container": container, "EndpointConfig": {"Aliases": list(aliases)}}
-        await self.engine.post(f"/networks/{network}/connect", body)
+        if network in (await self.engine.get(f"/containers/{container}/json"))["NetworkSettings"]["Networks"]:
+            return False
+        try:
+            await self.engine.post(f"/networks/{network}/connect", body)
+        except EngineError as error:
+            if LATE_ATTACHMENT not in str(error):
+                raise
+            await self.engine.post(f"/networks/{network}/connect", body)
         return True
 
     async def detach(self, container: str, network: str) -> None:
