@@ -17,6 +17,7 @@ from runtime.model import App, Deploy, Dialect, ProcessKind, Release, app_name, 
 from runtime.names import Handle
 from runtime.parts import Parts
 from runtime.scheduler.runlog import ONE_OFF, RunLogs
+from runtime.settings import Settings
 from runtime.store import Transaction
 from runtime.store.faces import ALL
 from runtime.story import Story
@@ -36,6 +37,17 @@ def check_app_name(name: str) -> str:
         raise UsageError(str(error)) from None
 
 
+def check_name_free(tx: Transaction, settings: Settings, name: str, app: str | None = None) -> None:
+    """Raises LockstepError when the name can not be given to a new app, or to `app`: it or its address is taken."""
+    if tx.apps.find(name) is not None:
+        raise LockstepError(f"there is an app '{name}' already: choose another name")
+    if name in tx.apps.moving().values():
+        raise LockstepError(f"the folders of an app that was '{name}' still have that name: restart the server")
+    host = settings.host_of(name)
+    if owner_of(tx, settings, host, app or name) is not None:
+        raise LockstepError(f"{host} is in use by another app: choose another name")
+
+
 class Apps:
     """Creating, configuring and destroying apps."""
 
@@ -50,13 +62,7 @@ class Apps:
         """
         check_app_name(name)
         with self.parts.store.write() as tx:
-            if tx.apps.find(name) is not None:
-                raise LockstepError(f"there is an app '{name}' already: choose another name")
-            if name in tx.apps.moving().values():
-                raise LockstepError(f"the folders of an app that was '{name}' still have that name: restart the server")
-            host = self.parts.settings.host_of(name)
-            if owner_of(tx, self.parts.settings, host, name) is not None:
-                raise LockstepError(f"{host} is in use by another app: choose another name")
+            check_name_free(tx, self.parts.settings, name)
             app = tx.apps.create(name, self.parts.clock())
             settings(tx)
         return app

@@ -10,7 +10,7 @@ from runtime.errors import LockstepError, UsageError
 from runtime.hosts import check_free, host_name
 from runtime.locks import Locked
 from runtime.pages import MESSAGE_LIMIT
-from runtime.parts import Parts, route_in
+from runtime.parts import Parts, live_route
 from runtime.store import Transaction
 
 MOST_DOMAINS: Final = 50  # of one app
@@ -76,10 +76,9 @@ async def _change(parts: Parts, deployer: Deployer, app: str, write: Callable[[T
             raise Locked(f"{app} is being deployed: try again when that has ended")
         with parts.store.write() as tx:
             tx.apps.get(app)
-            release = tx.releases.current(app)
-            old = None if release is None else route_in(tx, parts.settings, release)
+            old = live_route(tx, parts.settings, app)
             write(tx)
-            wanted = None if release is None else route_in(tx, parts.settings, release)
+            wanted = live_route(tx, parts.settings, app)
         if wanted is not None:
             await parts.router.point(wanted)
             await see_hosts(parts, wanted.hosts, () if old is None else old.hosts)

@@ -66,11 +66,16 @@ def route_in(tx: Transaction, settings: Settings, release: Release) -> Route | N
     return route_of(settings, scaled_in(tx, release), tx.faces.of(release.app))
 
 
+def live_route(tx: Transaction, settings: Settings, app: str) -> Route | None:
+    """The route of the app's live release; None when it has none, or nothing is live."""
+    release = tx.releases.current(app)
+    return None if release is None else route_in(tx, settings, release)
+
+
 def routes_of(settings: Settings, store: Store) -> tuple[Route, ...]:
     """The routes of all live releases: what the store says the router's config is."""
     with store.read() as tx:
-        live = [tx.releases.current(app.name) for app in tx.apps.all()]
-        found = [route_in(tx, settings, release) for release in live if release is not None]
+        found = [live_route(tx, settings, app.name) for app in tx.apps.all()]
     return tuple(target for target in found if target is not None)
 
 

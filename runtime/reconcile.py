@@ -130,7 +130,7 @@ class Reconciler:
     def _left_over(self, app: str) -> list[Deploy]:
         """Deploys that nobody works on any more: their undoing failed, or the store did not take their end."""
         with self._parts.store.read() as tx:
-            found = [deploy for deploy in tx.deploys.unfinished() if deploy.app == app]
+            found = tx.deploys.unfinished(app)
         return [deploy for deploy in found if not self._deployer.works_on(deploy.id)]
 
     async def _detach(self, stranger: Stranger) -> None:

@@ -6,17 +6,16 @@ starts. What is on the engine and in Redis is named by the app's handle, which s
 
 from __future__ import annotations
 
-from runtime.apps import check_app_name
+from runtime.apps import check_app_name, check_name_free
 from runtime.deployer import Deployer
 from runtime.deploylog import DeployLogs
 from runtime.errors import LockstepError, StoreError, UsageError, explain
 from runtime.folders import move_folder
 from runtime.front import check_room, see_hosts
-from runtime.hosts import owner_of
 from runtime.locks import Locked
-from runtime.parts import Parts, route_in
+from runtime.parts import Parts, live_route
+from runtime.routes import Route
 from runtime.scheduler.runlog import ONE_OFF, RunLogs
-from runtime.settings import Settings
 from runtime.store import Transaction
 
 
@@ -36,9 +35,9 @@ async def rename_app(
             raise Locked(f"{app} is being deployed: rename it when that has ended")
         with parts.store.write() as tx:
             tx.apps.get(app)
-            _check_name_free(tx, parts.settings, app, new)
+            check_name_free(tx, parts.settings, new, app)
             _check_calm(tx, app)
-            old = _hosts(tx, parts.settings, app)
+            old = live_route(tx, parts.settings, app)
             tx.apps.rename(app, new)
             tx.keys.rename_app(app, new)
             tx.alerts.rename_app(app, new)
@@ -76,17 +75,9 @@ def move_folders(parts: Parts) -> None:
             tx.apps.moved(app)
 
 
-def _check_name_free(tx: Transaction, settings: Settings, app: str, new: str) -> None:
-    if tx.apps.find(new) is not None:
-        raise LockstepError(f"there is an app '{new}' already: choose another name")
-    if owner_of(tx, settings, settings.host_of(new), app) is not None:
-        raise LockstepError(f"{settings.host_of(new)} is in use by another app: choose another name")
-
-
 def _check_calm(tx: Transaction, app: str) -> None:
     """Nothing is under way that knows the app by its name."""
-    deploys = [deploy for deploy in tx.deploys.unfinished() if deploy.app == app]
-    if deploys:
+    if deploys := tx.deploys.unfinished(app):
         raise Locked(f"deploy {deploys[-1].id} of {app} is under way: rename it when that has ended")
     if crons := tx.cron.unfinished(app):
         run = crons[-1]
@@ -99,16 +90,9 @@ def _check_calm(tx: Transaction, app: str) -> None:
         )
 
 
-def _hosts(tx: Transaction, settings: Settings, app: str) -> tuple[str, ...]:
-    release = tx.releases.current(app)
-    target = None if release is None else route_in(tx, settings, release)
-    return () if target is None else target.hosts
-
-
-async def _move_route(parts: Parts, new: str, old: tuple[str, ...]) -> None:
+async def _move_route(parts: Parts, new: str, old: Route | None) -> None:
     with parts.store.read() as tx:
-        release = tx.releases.current(new)
-        target = None if release is None else route_in(tx, parts.settings, release)
+        target = live_route(tx, parts.settings, new)
     if target is not None:
         await parts.router.point(target)
-    await see_hosts(parts, () if target is None else target.hosts, old)
+        await see_hosts(parts, target.hosts, () if old is None else old.hosts)

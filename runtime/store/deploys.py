@@ -57,8 +57,10 @@ class Deploys(Rows):
         query = select(schema.deploys).where(DEPLOY.app == app).order_by(DEPLOY.id.desc()).limit(limit)
         return [_deploy(row) for row in self._all(query)]
 
-    def unfinished(self) -> list[Deploy]:
+    def unfinished(self, app: str | None = None) -> list[Deploy]:
         query = select(schema.deploys).where(DEPLOY.state.not_in(ENDED)).order_by(DEPLOY.id)
+        if app is not None:
+            query = query.where(DEPLOY.app == app)
         return [_deploy(row) for row in self._all(query)]
 
     def to_follow(self) -> list[Deploy]:
